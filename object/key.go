@@ -1,0 +1,71 @@
+package object
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Key is the name of an object in the bucket. Only the functions below make keys; a user's path is never one.
+type Key string
+
+// BlobKey is where a blob lies whose hash was known before its first byte was stored.
+func BlobKey(h Hash) Key { s := h.String(); return Key("b/" + s[:2] + "/" + s) }
+
+// UploadID names one upload: 32 lower-case hexadecimal digits (128 random bits).
+type UploadID string
+
+// ParseUploadID checks s. Errors wrap ErrInvalid.
+func ParseUploadID(s string) (UploadID, error) {
+	ok := len(s) == 32
+	for i := 0; ok && i < len(s); i++ {
+		ok = '0' <= s[i] && s[i] <= '9' || 'a' <= s[i] && s[i] <= 'f'
+	}
+	if !ok {
+		return "", fmt.Errorf("upload id %q: %w", clip(s), ErrInvalid)
+	}
+	return UploadID(s), nil
+}
+
+// UploadKey is where a blob lies that was hashed while it streamed in.
+func UploadKey(id UploadID) Key { return Key("u/" + id) }
+
+// WorkPrefix begins the keys of unfinished resumable uploads.
+const WorkPrefix = "w/"
+
+// WorkKey is a scratch object of an unfinished resumable upload: "state" or "tail". Completion and expiry
+// delete it.
+func WorkKey(id UploadID, part string) Key { return Key(WorkPrefix + string(id) + "/" + part) }
+
+// TreeKey is where the encoded Tree of a blob of more than one chunk lies.
+func TreeKey(h Hash) Key { s := h.String(); return Key("t/" + s[:2] + "/" + s) }
+
+// HeadKey is where the current Pointer of a path lies: mutable, written conditionally.
+func HeadKey(s Site, p Path) Key { return Key("p/" + pathKey(s, p)) }
+
+// VersionKey is where the Pointer of one version lies: the same record, immutable.
+func VersionKey(s Site, p Path, v Version) Key { return Key("v/" + pathKey(s, p) + "/" + string(v)) }
+
+func pathKey(s Site, p Path) string {
+	h := HashOf([]byte(p)).String()
+	return string(s) + "/" + h[:2] + "/" + h
+}
+
+// SitePrefix begins the keys of all site records.
+const SitePrefix = "s/"
+
+// SiteKey is where a SiteRecord lies.
+func SiteKey(s Site) Key { return Key(SitePrefix + string(s)) }
+
+// isBlob reports whether k was made by BlobKey or UploadKey.
+func (k Key) isBlob() bool {
+	s := string(k)
+	if id, ok := strings.CutPrefix(s, "u/"); ok {
+		_, err := ParseUploadID(id)
+		return err == nil
+	}
+	if rest, ok := strings.CutPrefix(s, "b/"); ok && len(rest) == 67 {
+		h, err := ParseHash(rest[3:])
+		return err == nil && BlobKey(h) == k
+	}
+	return false
+}
