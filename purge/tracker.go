@@ -123,3 +123,13 @@ func Effective(proofs []NodeProof) bool {
 	}
 	return len(proofs) > 0
 }
+
+// Position returns where the log has the entry id, if the tracker remembers it.
+func (t *Tracker) Position(id string) (Position, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if it := t.items[id]; it != nil {
+		return it.position, true
+	}
+	return Position{}, false
+}
