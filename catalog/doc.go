@@ -1,0 +1,34 @@
+// Package catalog is the record of what has been published: sites, the current version of every file and all
+// earlier ones, the reservations and uploads that are under way, and the outbox through which every change reaches
+// the log.
+//
+// It is not the source that readers are served from: edges read the bucket, and go on when the catalogue is gone
+// (ARCHITECTURE.md §1). It holds no bytes of files and does no I/O but its database. It makes no decision about
+// HTTP; package upload drives it.
+//
+// The life of a change of a path, every step one transaction:
+//
+//	Check     are the preconditions met? (before bytes are taken from the publisher)
+//	Reserve   the path's next version is fixed and the path is held; one reservation per path
+//	          ... the publisher writes the bucket: v/, then p/ on the condition of the previous ETag ...
+//	Commit    file, version, outbox row, end of the reservation
+//	Release   in place of Commit, when the bucket was certainly not changed
+//
+// A publisher that dies in between leaves its reservation. Stale finds it, and whoever settles it looks at the
+// bucket: if p/ names the reserved version it is rolled forward (Commit), else back (Release). Adopt takes in a
+// pointer that the bucket has and the catalogue does not.
+//
+// An upload that is stored before its hash is known is noted with OpenUpload before its first byte and forgotten in
+// the transaction that refers to it, so that a crash leaves no object in the bucket that nobody knows of.
+//
+// Outbox appends the outbox rows to the log, in order, for ever. Rows are kept after they were appended, and for now
+// they are never deleted: the whole log can be rebuilt from them.
+//
+// OpenSQLite opens the embedded catalogue: one connection that writes, a few that read, every commit synced
+// (PRAGMA synchronous=FULL). One process at a time may have it open; that is enforced with a lock on a file beside
+// it, because a reservation of another run of the program counts as abandoned. The SQL is kept to what PostgreSQL
+// understands as well. Catalog starts no goroutine; Outbox.Run is one long call.
+//
+// On failure: an operation that returns an error has changed nothing, except that a Commit whose context ended or
+// whose disk failed may have been done; doing it again is safe and answers as the first would have.
+package catalog

@@ -1,0 +1,161 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"unicode/utf8"
+
+	"perigee/object"
+)
+
+// File is the current state of a path.
+type File struct {
+	Pointer object.Pointer
+	// ETag is what the bucket gave for the p/ object that holds Pointer: the condition of the next write.
+	ETag string
+}
+
+// File returns the current state of a path, which may be a tombstone; fs.ErrNotExist if it was never published.
+func (c *Catalog) File(ctx context.Context, site object.Site, path object.Path) (File, error) {
+	f, err := fileRow(ctx, c.read, site, path)
+	if err != nil {
+		return File{}, fmt.Errorf("file %s of site %s: %w", path, site, err)
+	}
+	return *f, nil
+}
+
+// Check reports whether cond holds for the path as it is now; the error wraps ErrPrecondition if not. Reserve checks
+// again: this is for refusing a body before it is read.
+func (c *Catalog) Check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
+	f, err := fileRow(ctx, c.read, site, path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("check file %s of site %s: %w", path, site, err)
+	}
+	if err := cond.check(f); err != nil {
+		return fmt.Errorf("file %s of site %s: %w", path, site, err)
+	}
+	return nil
+}
+
+// fileRow returns nil and fs.ErrNotExist for a path that was never published.
+func fileRow(ctx context.Context, q querier, site object.Site, path object.Path) (*File, error) {
+	f, err := scanFile(q.QueryRowContext(ctx, `SELECT pointer, etag FROM files WHERE site = $1 AND path = $2`, site, path))
+	if err != nil {
+		return nil, missing(err)
+	}
+	return &f, nil
+}
+
+func scanFile(s scanner) (File, error) {
+	var pointer, etag string
+	if err := s.Scan(&pointer, &etag); err != nil {
+		return File{}, err
+	}
+	p, err := object.UnmarshalPointer([]byte(pointer))
+	if err != nil {
+		return File{}, err
+	}
+	return File{Pointer: *p, ETag: etag}, nil
+}
+
+// ListFiles returns up to limit (at most 1,000) live files of a site whose paths start with prefix, in the order of
+// their bytes, those after the given path. Every path starts with '/', so a prefix that does not matches nothing. The
+// cost does not depend on how many files come before.
+func (c *Catalog) ListFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, error) {
+	query := `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3`
+	args := []any{site, after, prefix, page(limit)}
+	if end := prefixEnd(prefix); end != "" {
+		query += ` AND path < $5`
+		args = append(args, end)
+	}
+	files, err := collect(ctx, c.read, scanFile, query+` ORDER BY path LIMIT $4`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list files of site %s: %w", site, err)
+	}
+	return files, nil
+}
+
+// prefixEnd returns the least string that is greater than every string that starts with prefix and is itself valid
+// UTF-8, which PostgreSQL insists on; "" if there is none.
+func prefixEnd(prefix string) string {
+	for prefix != "" {
+		r, n := utf8.DecodeLastRuneInString(prefix)
+		prefix = prefix[:len(prefix)-n]
+		switch {
+		case r == utf8.MaxRune:
+			continue
+		case r == 0xD7FF: // the surrogates that follow are no characters
+			return prefix + "\uE000"
+		}
+		return prefix + string(r+1)
+	}
+	return ""
+}
+
+// Recent returns up to limit live files of all sites, the one that changed last first.
+func (c *Catalog) Recent(ctx context.Context, limit int) ([]File, error) {
+	files, err := collect(ctx, c.read, scanFile,
+		`SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list recent files: %w", err)
+	}
+	return files, nil
+}
+
+// Versions returns up to limit versions of a path, tombstones included, the newest first, those older than before
+// ("" for all). A path that was never published has none and is no error.
+func (c *Catalog) Versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, error) {
+	if before == "" {
+		before = "~" // greater than every version
+	}
+	ps, err := collect(ctx, c.read, scanPointer,
+		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
+		site, path, before, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
+	}
+	return ps, nil
+}
+
+// Version returns one version of a path; fs.ErrNotExist if there is none.
+func (c *Catalog) Version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
+	p, err := scanPointer(c.read.QueryRowContext(ctx,
+		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version = $3`, site, path, v))
+	if err != nil {
+		return object.Pointer{}, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, missing(err))
+	}
+	return p, nil
+}
+
+func scanPointer(s scanner) (object.Pointer, error) {
+	var text string
+	if err := s.Scan(&text); err != nil {
+		return object.Pointer{}, err
+	}
+	p, err := object.UnmarshalPointer([]byte(text))
+	if err != nil {
+		return object.Pointer{}, err
+	}
+	return *p, nil
+}
+
+// put makes p the current state of its path and records the version; the row of the outbox is p's entry.
+func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag string, outbox int64) error {
+	text := string(object.MarshalPointer(p))
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO files (site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
+		etag = excluded.etag, pointer = excluded.pointer`,
+		p.Site, p.Path, p.Version, p.State, etag, text)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx,
+		`INSERT INTO versions (site, path, version, blob, pointer, outbox_id) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (site, path, version) DO NOTHING`,
+		p.Site, p.Path, p.Version, p.Blob, text, outbox)
+	return err
+}

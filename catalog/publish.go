@@ -1,0 +1,287 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"perigee/object"
+	"perigee/purge"
+)
+
+// Reservation holds a path for one change. Its Version names it.
+type Reservation struct {
+	// Pointer is what the change is going to write.
+	Pointer object.Pointer
+	// Upload is the upload that the pointer's blob came from; empty if no row of uploads stands for it.
+	Upload object.UploadID
+	// PrevVersion is the version that Pointer replaces, "" for a path that was never published.
+	PrevVersion object.Version
+	// PrevETag is the ETag of the p/ object to be replaced, "" if there is none.
+	PrevETag string
+	// Expires is when others may settle the reservation. Its holder must not write p/ later than that.
+	Expires time.Time
+	// New says that there is no file at the path now. Only Reserve sets it.
+	New bool
+
+	holder string
+}
+
+// Change is what Reserve is asked for.
+type Change struct {
+	// Pointer is what is to be written. Version and Modified are set by Reserve.
+	Pointer object.Pointer
+	// Upload is the upload that Commit forgets or marks as done; may be empty.
+	Upload object.UploadID
+	// Condition is checked in the same transaction.
+	Condition Condition
+}
+
+// Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
+// Commit or Release; ErrPrecondition; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
+// if the holder is stale, else after BusyWait.
+func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
+	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
+	deadline := c.cfg.Clock.Now().Add(c.cfg.BusyWait)
+	var ended <-chan struct{}
+	for {
+		res, err := c.tryReserve(ctx, ch)
+		var busy *BusyError
+		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
+			return res, err
+		}
+		if ended == nil {
+			// The reservation may have ended since: look again before waiting.
+			ended = c.ended(key)
+			continue
+		}
+		if err := c.pause(ctx, ended); err != nil {
+			return Reservation{}, fmt.Errorf("reserve %s of site %s: %w", key.path, key.site, err)
+		}
+		ended = nil
+	}
+}
+
+// pause waits until ended is closed, or a little while: another process may have ended the reservation.
+func (c *Catalog) pause(ctx context.Context, ended <-chan struct{}) error {
+	t := c.cfg.Clock.NewTimer(100 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// ended returns a channel that is closed when a reservation of the path ends in this process.
+func (c *Catalog) ended(key pathKey) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.waiters[key]
+	if ch == nil {
+		ch = make(chan struct{})
+		c.waiters[key] = ch
+	}
+	return ch
+}
+
+func (c *Catalog) end(key pathKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch := c.waiters[key]; ch != nil {
+		close(ch)
+		delete(c.waiters, key)
+	}
+}
+
+func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
+	now := c.cfg.Clock.Now()
+	p := ch.Pointer
+	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder}
+	err := c.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		cur, err := fileRow(ctx, tx, p.Site, p.Path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := ch.Condition.check(cur); err != nil {
+			return err
+		}
+		if p.State == object.Gone && (cur == nil || cur.Pointer.State == object.Gone) {
+			return fmt.Errorf("the file: %w", fs.ErrNotExist)
+		}
+		if held, err := reservationRow(ctx, tx, p.Site, p.Path); err == nil {
+			return &BusyError{Holder: held, Stale: c.stale(held, now)}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		p.Modified = now.UTC().Truncate(time.Second)
+		res.New = cur == nil || cur.Pointer.State == object.Gone
+		if cur != nil {
+			res.PrevVersion, res.PrevETag = cur.Pointer.Version, cur.ETag
+			if !p.Modified.After(cur.Pointer.Modified) {
+				p.Modified = cur.Pointer.Modified.Add(time.Second)
+			}
+		}
+		p.Version = object.NextVersion(now, c.cfg.Writer, res.PrevVersion)
+		if err := p.Validate(); err != nil {
+			return err
+		}
+		res.Pointer = p
+		_, err = tx.ExecContext(ctx,
+			`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
+			res.holder, res.Expires.UnixMicro())
+		return err
+	})
+	if err != nil {
+		return Reservation{}, err
+	}
+	return res, nil
+}
+
+// stale reports whether r's holder will not finish it. The lock on the catalogue makes every other holder a past run.
+func (c *Catalog) stale(r Reservation, now time.Time) bool {
+	return r.holder != c.holder || !now.Before(r.Expires)
+}
+
+// Commit records r's pointer as the current state of its path, with the ETag the bucket gave for p/, and returns the
+// id of the outbox row. Committing again returns the same id. A reservation that was released meanwhile is committed
+// all the same if nothing else has changed the path since; if something has, the error wraps ErrLost.
+func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (outbox int64, err error) {
+	p := &r.Pointer
+	err = c.change(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT outbox_id FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
+			p.Site, p.Path, p.Version).Scan(&outbox)
+		if err == nil {
+			return dropReservation(ctx, tx, r)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err := held(ctx, tx, r); err != nil {
+			return err
+		}
+		if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
+			return err
+		}
+		if err := put(ctx, tx, p, etag, outbox); err != nil {
+			return err
+		}
+		if err := finishUpload(ctx, tx, r); err != nil {
+			return err
+		}
+		return dropReservation(ctx, tx, r)
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.end(pathKey{p.Site, p.Path})
+	c.wake()
+	return outbox, nil
+}
+
+// held returns nil if r may be committed.
+func held(ctx context.Context, tx *sql.Tx, r Reservation) error {
+	now, err := reservationRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
+	if err == nil && now.Pointer.Version == r.Pointer.Version {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%w to version %s", ErrLost, now.Pointer.Version)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var have object.Version
+	cur, err := fileRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
+	if err == nil {
+		have = cur.Pointer.Version
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if have != r.PrevVersion {
+		return fmt.Errorf("%w: the current version is %s", ErrLost, have)
+	}
+	return nil
+}
+
+// Release ends r without a change. Only its holder may call it, or who settles it, and only when p/ certainly does not
+// and will not name its version. A reservation that has ended already is no error.
+func (c *Catalog) Release(ctx context.Context, r Reservation) error {
+	p := &r.Pointer
+	err := c.change(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		return dropReservation(ctx, tx, r)
+	})
+	if err == nil {
+		c.end(pathKey{p.Site, p.Path})
+	}
+	return err
+}
+
+func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE site = $1 AND path = $2 AND version = $3`,
+		r.Pointer.Site, r.Pointer.Path, r.Pointer.Version)
+	return err
+}
+
+// Stale returns up to limit reservations whose holders will not finish them.
+func (c *Catalog) Stale(ctx context.Context, limit int) ([]Reservation, error) {
+	rs, err := collect(ctx, c.read, scanReservation, reservationColumns+` WHERE expires <= $1 OR holder <> $2 LIMIT $3`,
+		c.cfg.Clock.Now().UnixMicro(), c.holder, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list stale reservations: %w", err)
+	}
+	return rs, nil
+}
+
+const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires FROM reservations`
+
+func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
+	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE site = $1 AND path = $2`, site, path))
+	return r, missing(err)
+}
+
+func scanReservation(s scanner) (Reservation, error) {
+	var r Reservation
+	var pointer string
+	var expires int64
+	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires); err != nil {
+		return Reservation{}, err
+	}
+	p, err := object.UnmarshalPointer([]byte(pointer))
+	if err != nil {
+		return Reservation{}, err
+	}
+	r.Pointer, r.Expires = *p, fromMicros(expires)
+	return r, nil
+}
+
+// Adopt makes the catalogue agree with what the bucket was seen to hold at p/: head and its etag, or nil and "" if there
+// is nothing. A head newer than the catalogue's becomes the current version, with an outbox row whose id is returned;
+// otherwise only the ETag is noted, so that the next write has the right condition, and the id is 0.
+func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (outbox int64, err error) {
+	err = c.change(ctx, fmt.Sprintf("adopt %s of site %s", path, site), func(tx *sql.Tx) error {
+		cur, err := fileRow(ctx, tx, site, path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if head != nil && (cur == nil || cur.Pointer.Version < head.Version) {
+			if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
+				return err
+			}
+			return put(ctx, tx, head, etag, outbox)
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $3 WHERE site = $1 AND path = $2`, site, path, etag)
+		return err
+	})
+	if err == nil && outbox != 0 {
+		c.wake()
+	}
+	return outbox, err
+}

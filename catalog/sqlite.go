@@ -1,0 +1,132 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"perigee/clock"
+)
+
+//go:embed migrations/sqlite/*.sql
+var sqliteMigrations embed.FS
+
+// Config is what the catalogue needs.
+type Config struct {
+	// File is the database file of OpenSQLite. Its directory must exist; beside it appear <File>-wal, <File>-shm and
+	// <File>.lock.
+	File string
+	// Writer tells apart the regions that publish the same paths, 0 to 32767; see object.NextVersion.
+	Writer uint16
+	// BusyWait is how long Reserve waits for another change of the same path; 3 s when zero.
+	BusyWait time.Duration
+	// ReservationTTL is how long a reservation holds; 2 min when zero.
+	ReservationTTL time.Duration
+	Clock          clock.Clock
+	Log            *slog.Logger
+}
+
+func (c *Config) check() error {
+	if c.File == "" || c.Clock == nil || c.Log == nil {
+		return errors.New("catalog: Config needs File, Clock and Log")
+	}
+	if c.BusyWait == 0 {
+		c.BusyWait = 3 * time.Second
+	}
+	if c.ReservationTTL == 0 {
+		c.ReservationTTL = 2 * time.Minute
+	}
+	return nil
+}
+
+// readers is how many connections read at a time. Reads are short and take no lock; more would only share the cores.
+const readers = 8
+
+// OpenSQLite opens the catalogue in cfg.File, making or migrating it as needed. A second process gets an error that
+// says so. Close it when everything that uses it has ended.
+func OpenSQLite(ctx context.Context, cfg Config) (_ *Catalog, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	file, err := filepath.Abs(cfg.File)
+	if err != nil {
+		return nil, fmt.Errorf("open catalogue: %w", err)
+	}
+	c := &Catalog{
+		cfg: cfg, holder: rand.Text(), enqueued: make(chan struct{}, 1),
+		waiters: map[pathKey]chan struct{}{}, appended: map[int64]Row{},
+	}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if c.lock, err = lockFile(file + ".lock"); err != nil {
+		return nil, err
+	}
+	base := (&url.URL{Scheme: "file", Path: file}).String() + "?_txlock=immediate&_busy_timeout=10000&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL"
+	if c.write, err = sql.Open("sqlite", base); err != nil {
+		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
+	}
+	c.write.SetMaxOpenConns(1)
+	if err = migrate(ctx, c.write); err != nil {
+		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
+	}
+	if c.read, err = sql.Open("sqlite", base+"&_query_only=1"); err != nil {
+		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
+	}
+	c.read.SetMaxOpenConns(readers)
+	c.read.SetMaxIdleConns(readers)
+	if err = c.write.QueryRowContext(ctx, `SELECT id FROM catalogue`).Scan(&c.id); err != nil {
+		return nil, fmt.Errorf("open catalogue %s: read its id: %w", file, err)
+	}
+	return c, nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	dir, err := fs.Sub(sqliteMigrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("prepare migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read its schema version: %w", err)
+	}
+	if have > want {
+		return fmt.Errorf("its schema is version %d and this program knows %d: it was written by a newer perigee, use that one", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// lockFile takes the lock that keeps a second process out; it ends with the process.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open catalogue: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open catalogue: %s is in use by another perigee process (%w); stop that one first", name, err)
+	}
+	return f, nil
+}
