@@ -1,0 +1,358 @@
+package upload
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"perigee/catalog"
+	"perigee/clock"
+	"perigee/object"
+	"perigee/origin"
+	"perigee/origin/origintest"
+	"perigee/purge/purgetest"
+)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.ReleaseMode)
+	origintest.Main(m)
+}
+
+// bench is a publishing side with real parts: S3 server, catalogue, outbox and HTTP server. The log is in memory.
+type bench struct {
+	t      *testing.T
+	s3     *origintest.Server
+	reader *origin.Reader
+	writer *origin.Writer
+	log    *purgetest.Memory
+	clock  *steppedClock
+	dir    string
+	cfg    Config // what New gets, but for the parts
+
+	cat    *catalog.Catalog
+	pub    *Publisher
+	stop   func() // of the outbox
+	server *httptest.Server
+
+	mu     sync.Mutex
+	events []Event
+}
+
+// steppedClock is the system's clock, put forward.
+type steppedClock struct {
+	clock.Clock
+	offset atomic.Int64
+}
+
+func (c *steppedClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.offset.Load())) }
+
+func (c *steppedClock) step(d time.Duration) { c.offset.Add(int64(d)) }
+
+func newBench(t *testing.T, cfg Config) *bench {
+	t.Helper()
+	b := &bench{t: t, cfg: cfg, s3: origintest.Start(t), log: purgetest.NewMemory("eu"), dir: t.TempDir(), clock: &steppedClock{Clock: clock.System}}
+	var err error
+	if b.reader, err = origin.NewReader(b.s3.Config()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.reader.Close)
+	if b.writer, err = origin.NewWriter(t.Context(), b.s3.Config()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.writer.Close)
+	b.open()
+	t.Cleanup(func() { b.close() })
+	_, err = b.pub.EnsureSite(t.Context(), object.SiteRecord{Format: 1, Site: "www", Kind: object.Published, Hosts: []object.Host{"www.test"}})
+	b.must(err)
+	return b
+}
+
+// open is the start of a run of the program, close its end, restart both.
+func (b *bench) open() {
+	b.t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	var err error
+	b.cat, err = catalog.OpenSQLite(b.t.Context(), catalog.Config{File: filepath.Join(b.dir, "c.db"), Clock: b.clock, Log: quiet, BusyWait: 20 * time.Second})
+	b.must(err)
+	outbox, err := catalog.NewOutbox(catalog.OutboxConfig{Catalog: b.cat, Appender: b.log, Clock: clock.System, Log: quiet})
+	b.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- outbox.Run(ctx) }()
+	b.stop = func() { cancel(); <-done }
+
+	cfg := b.cfg
+	cfg.Catalog, cfg.Outbox, cfg.Clock, cfg.Log = b.cat, outbox, b.clock, quiet
+	if cfg.Reader == nil {
+		cfg.Reader = b.reader
+	}
+	if cfg.Writer == nil {
+		cfg.Writer = b.writer
+	}
+	cfg.BaseURL = func(s object.SiteRecord) string { return "http://" + string(s.Hosts[0]) + ":8100" }
+	cfg.Events = func(e Event) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.events = append(b.events, e)
+	}
+	b.pub, err = New(cfg)
+	b.must(err)
+	engine := gin.New()
+	engine.UseRawPath, engine.UnescapePathValues = true, false
+	b.pub.Register(engine)
+	b.server = httptest.NewServer(engine)
+}
+
+func (b *bench) close() {
+	b.server.Close()
+	b.stop()
+	if err := b.cat.Close(); err != nil {
+		b.t.Errorf("close catalogue: %v", err)
+	}
+}
+
+func (b *bench) restart() {
+	b.t.Helper()
+	b.close()
+	b.open()
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) result(t *testing.T) Result {
+	t.Helper()
+	var r Result
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		t.Fatalf("answer %d %s: %v", a.status, a.body, err)
+	}
+	return r
+}
+
+// call sends a request; headers are pairs.
+func (b *bench) call(method, path string, body io.Reader, headers ...string) answer {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.server.URL+path, body)
+	b.must(err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	b.must(err)
+	defer res.Body.Close()
+	out, err := io.ReadAll(res.Body)
+	b.must(err)
+	return answer{res.StatusCode, res.Header, out}
+}
+
+func (b *bench) put(path, body string, headers ...string) answer {
+	b.t.Helper()
+	return b.call("PUT", "/api/v1/sites/www/files"+path, strings.NewReader(body), headers...)
+}
+
+// want fails the test unless the answer has the status; it returns the answer.
+func (b *bench) want(a answer, status int) answer {
+	b.t.Helper()
+	if a.status != status {
+		b.t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	if a.status < 400 || len(a.body) == 0 {
+		return a
+	}
+	var p Problem
+	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != "application/problem+json" ||
+		p.Status != status || p.Detail == "" || p.Title == "" || p.RequestID == "" || !strings.HasPrefix(p.Type, "/problems/") {
+		b.t.Errorf("not a problem document: %s", a.body)
+	}
+	return a
+}
+
+func (b *bench) read(key object.Key) ([]byte, error) {
+	body, _, err := b.reader.Get(context.Background(), key, origin.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// content returns what a path's head pointer in the bucket leads to; "" and false for nothing or a tombstone.
+func (b *bench) content(site object.Site, path object.Path) (string, bool) {
+	b.t.Helper()
+	head, _, err := b.pub.head(b.t.Context(), site, path)
+	b.must(err)
+	if head == nil || head.State == object.Gone {
+		return "", false
+	}
+	body, err := b.read(head.Blob)
+	b.must(err)
+	return string(body), true
+}
+
+// consistent checks that catalogue, bucket and log say the same, and that the bucket has nothing that nobody knows of.
+func (b *bench) consistent() {
+	b.t.Helper()
+	ctx := b.t.Context()
+	known := map[object.Key]bool{}
+	last := map[string]object.Version{}
+	rows, err := b.cat.Rows(ctx, 0, 0)
+	b.must(err)
+	for _, r := range rows {
+		if ptr := r.Entry.Pointer; ptr != nil {
+			last[string(ptr.Site)+string(ptr.Path)] = ptr.Version
+			b.checkVersion(*ptr, known)
+		}
+	}
+	for _, r := range rows {
+		if ptr := r.Entry.Pointer; ptr != nil {
+			b.checkHead(ptr.Site, ptr.Path, last[string(ptr.Site)+string(ptr.Path)], known)
+		}
+	}
+	for info, err := range b.reader.List(ctx, "") {
+		b.must(err)
+		switch prefix, _, _ := strings.Cut(string(info.Key), "/"); prefix {
+		case "p", "v", "u", "w":
+			if !known[info.Key] {
+				b.t.Errorf("the bucket has %s, which nothing refers to", info.Key)
+			}
+		}
+	}
+	for u, err := range b.writer.ListUploads(ctx, "", time.Now().Add(time.Hour)) {
+		b.must(err)
+		b.t.Errorf("the bucket has an unfinished multipart upload of %s", u.Key)
+	}
+	if rs, err := b.cat.Stale(ctx, 0); err != nil || len(rs) > 0 {
+		b.t.Errorf("stale reservations: %v, %v", rs, err)
+	}
+	if us, err := b.cat.StaleUploads(ctx, 0); err != nil || len(us) > 0 {
+		b.t.Errorf("stale uploads: %v, %v", us, err)
+	}
+}
+
+// checkVersion checks the immutable record of a version and its blob.
+func (b *bench) checkVersion(ptr object.Pointer, known map[object.Key]bool) {
+	b.t.Helper()
+	key := object.VersionKey(ptr.Site, ptr.Path, ptr.Version)
+	known[key] = true
+	if stored, err := b.read(key); err != nil || !bytes.Equal(stored, object.MarshalPointer(&ptr)) {
+		b.t.Errorf("%s: %s, %v", key, stored, err)
+	}
+	if ptr.State == object.Gone || known[ptr.Blob] {
+		return
+	}
+	known[ptr.Blob] = true
+	h := object.NewHasher()
+	body, _, err := b.reader.Get(b.t.Context(), ptr.Blob, origin.GetOptions{})
+	if err == nil {
+		defer body.Close()
+		_, err = io.Copy(h, body)
+	}
+	if hash, tree := h.Sum(); err != nil || hash != ptr.Hash || tree.Root() != ptr.Root || h.Size() != ptr.Size {
+		b.t.Errorf("blob %s of %s is not what its pointer says: %v", ptr.Blob, ptr.Path, err)
+	}
+	if object.Chunks(ptr.Size) > 1 {
+		enc, err := b.read(object.TreeKey(ptr.Hash))
+		if err == nil {
+			_, err = object.DecodeTree(enc, ptr.Size, ptr.Root)
+		}
+		if err != nil {
+			b.t.Errorf("tree of %s: %v", ptr.Path, err)
+		}
+	}
+}
+
+// checkHead checks that bucket and catalogue have the same current version, the one that the log named last.
+func (b *bench) checkHead(site object.Site, path object.Path, want object.Version, known map[object.Key]bool) {
+	b.t.Helper()
+	key := object.HeadKey(site, path)
+	if known[key] {
+		return
+	}
+	known[key] = true
+	head, etag, err := b.pub.head(b.t.Context(), site, path)
+	f, cerr := b.cat.File(b.t.Context(), site, path)
+	if err != nil || cerr != nil || head == nil || head.Version != want || f.Pointer.Version != want || f.ETag != etag {
+		b.t.Errorf("%s: log has %s, bucket %+v (%s, %v), catalogue %+v (%v)", path, want, head, etag, err, f, cerr)
+	}
+}
+
+// missing reports whether the catalogue has no live file at the path.
+func (b *bench) missing(path object.Path) bool {
+	f, err := b.cat.File(b.t.Context(), "www", path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && f.Pointer.State == object.Gone
+}
+
+// noise is a stream of size bytes that depends on seed and repeats nowhere soon.
+func noise(seed byte, size int64) io.Reader {
+	return io.LimitReader(&noiseReader{x: uint64(seed)*0x9E3779B97F4A7C15 + 1}, size)
+}
+
+type noiseReader struct{ x uint64 }
+
+func (n *noiseReader) Read(p []byte) (int, error) {
+	for i := range p {
+		if i%8 == 0 {
+			n.x ^= n.x << 13
+			n.x ^= n.x >> 7
+			n.x ^= n.x << 17
+		}
+		p[i] = byte(n.x >> (8 * (i % 8)))
+	}
+	return len(p), nil
+}
+
+// noiseBytes is noise in memory. Reading it in other portions gives other bytes, so one test uses one of the two.
+func noiseBytes(seed byte, size int) []byte {
+	p := make([]byte, size)
+	(&noiseReader{x: uint64(seed)*0x9E3779B97F4A7C15 + 1}).Read(p)
+	return p
+}
+
+func sum(p []byte) string { return fmt.Sprint(object.HashOf(p)) }
+
+// readAnswer reads an answer from a connection.
+func readAnswer(t *testing.T, conn net.Conn, method string) answer {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, body}
+}

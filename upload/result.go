@@ -1,0 +1,57 @@
+package upload
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"perigee/object"
+)
+
+// result describes a version of a site's file. Position and ID are left to placed.
+func (p *Publisher) result(rec object.SiteRecord, ptr object.Pointer) Result {
+	base := strings.TrimSuffix(p.cfg.BaseURL(rec), "/")
+	escaped := ptr.Path.Escape()
+	return Result{
+		Site: ptr.Site, Path: ptr.Path, Version: ptr.Version, ETag: versionTag(ptr.Version),
+		URL:          base + escaped,
+		ImmutableURL: base + object.ReservedPrefix + "v/" + string(ptr.Version) + escaped,
+		SHA256:       ptr.Hash, Size: ptr.Size, ContentType: ptr.ContentType,
+	}
+}
+
+// versionTag is a version as an entity tag.
+func versionTag(v object.Version) string { return `"` + string(v) + `"` }
+
+// placed fills in where the log has the outbox row, if that is known soon.
+func (p *Publisher) placed(ctx context.Context, res *Result, row int64) {
+	res.row, res.ID = row, p.cfg.Catalog.EntryID(row)
+	ctx, cancel := context.WithTimeout(ctx, positionTime)
+	defer cancel()
+	if pos, err := p.cfg.Outbox.Wait(ctx, row); err == nil {
+		res.Position = pos
+	}
+}
+
+// prove waits until the change is effective on every edge, at most for d, and notes whether it is.
+func (p *Publisher) prove(ctx context.Context, res *Result, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	done := false
+	if res.Position.IsZero() {
+		if pos, err := p.cfg.Outbox.Wait(ctx, res.row); err == nil {
+			res.Position = pos
+		}
+	}
+	if !res.Position.IsZero() && p.cfg.Proof != nil {
+		done = p.cfg.Proof.Wait(ctx, res.Position)
+	}
+	res.Effective = &done
+}
+
+func (p *Publisher) announce(kind EventKind, res Result, ptr object.Pointer) {
+	p.cfg.Log.Info("file "+string(kind), "site", ptr.Site, "path", ptr.Path, "version", ptr.Version, "size", ptr.Size)
+	if p.cfg.Events != nil {
+		p.cfg.Events(Event{Kind: kind, Result: res, Pointer: ptr})
+	}
+}
