@@ -1,0 +1,176 @@
+package cache
+
+import (
+	"strings"
+	"time"
+
+	"perigee/purge"
+)
+
+// Apply makes a log entry effective: it implements purge.Sink. The entry is in the journal, together with the position,
+// when Apply returns; a journal that cannot be written does not stop it, for then nothing can be
+// replayed wrongly either: the engine stops writing the journal and says so (see Stats.JournalFailed).
+func (e *Engine) Apply(r purge.Record) error {
+	e.mu.Lock()
+	e.applyToTables(&r.Entry)
+	e.position = r.Position
+	e.writeJournal(&record{Applied: &appliedRecord{r.Entry, r.Position}})
+	e.mu.Unlock()
+	e.moved()
+	return nil
+}
+
+// applyToTables is Apply without journal and position; e.mu is held, or nobody else is there yet. A pointer that the log
+// tells of starts no lease: while we catch up with the log a newer one may follow. Only Confirm knows that none does.
+func (e *Engine) applyToTables(en *purge.Entry) {
+	t := e.table
+	t.now++
+	e.overtake(en)
+	switch en.Kind {
+	case purge.KindPointer:
+		p := en.Pointer
+		t.set(nameKey{site: p.Site, path: p.Path}, p, t.now, e.never)
+		t.absent.remove(nameKey{p.Site, p.Path, p.Version})
+	case purge.KindURL:
+		e.purgeURL(nameKey{site: en.Site, path: en.Path}, en.Soft)
+	case purge.KindPrefix:
+		t.raise(epochKey{en.Kind, en.Site, string(en.Prefix)}, en.Soft)
+	case purge.KindTag:
+		t.raise(epochKey{en.Kind, en.Site, string(en.Tag)}, en.Soft)
+	case purge.KindSite:
+		t.raise(epochKey{en.Kind, en.Site, ""}, en.Soft)
+	case purge.KindRules:
+		e.sites.learn(en.Record)
+	}
+}
+
+// overtake tells the fetches under way whose names en covers that they asked too early: requests that come from now on
+// start another one. The mark that en leaves on a name must exist even if the name is not known yet, or was forgotten
+// when the fetch ends. Which tags a name has is not known before the fetch ends, so a purge by tag covers all of the site.
+func (e *Engine) overtake(en *purge.Entry) {
+	for k, c := range e.calls {
+		if k.site != en.Site {
+			continue
+		}
+		switch en.Kind {
+		case purge.KindPointer:
+			if k.path == en.Pointer.Path && (k.version == "" || k.version == en.Pointer.Version) {
+				c.overtaken = true
+				c.purged.raise(e.table.now, false)
+			}
+		case purge.KindURL:
+			if k.path == en.Path && k.version == "" {
+				c.overtaken = true
+				c.purged.raise(e.table.now, en.Soft)
+			}
+		case purge.KindPrefix:
+			c.overtaken = c.overtaken || strings.HasPrefix(string(k.path), string(en.Prefix))
+		case purge.KindTag, purge.KindSite:
+			c.overtaken = true
+		}
+	}
+}
+
+// purgeURL marks one name.
+func (e *Engine) purgeURL(k nameKey, soft bool) {
+	if n, ok := e.table.names.peek(k); ok {
+		n.purged.raise(e.table.now, soft)
+	}
+	if n, ok := e.table.absent.peek(k); ok {
+		n.purged.raise(e.table.now, soft)
+	}
+}
+
+// Reset implements purge.Sink: the log does not continue, so every name must be confirmed before its next use.
+func (e *Engine) Reset(to purge.Position, why error) error {
+	e.log.Warn("the purge log does not continue from our position; everything will be revalidated", "err", why)
+	e.mu.Lock()
+	e.resetTables(to)
+	e.writeJournal(&record{Reset: &to})
+	e.mu.Unlock()
+	e.counters.resets.Add(1)
+	e.sites.forgetListing()
+	e.moved()
+	return nil
+}
+
+// resetTables keeps the epochs: a hard purge that came before the break still forbids to serve what it named.
+func (e *Engine) resetTables(to purge.Position) {
+	t := e.table
+	t.now++
+	t.all.raise(t.now, true)
+	for _, c := range e.calls {
+		c.overtaken = true
+	}
+	e.position = to
+}
+
+// Confirm implements purge.Sink: a new lease starts at asked.
+func (e *Engine) Confirm(asked time.Time) {
+	e.mu.Lock()
+	first := e.confirmed.IsZero()
+	if asked.After(e.confirmed) {
+		e.confirmed = asked
+	}
+	e.mu.Unlock()
+	if first {
+		e.moved()
+	}
+}
+
+// Position returns how far the engine has applied the log.
+func (e *Engine) Position() purge.Position {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.position
+}
+
+// LeaseLeft returns how long the engine's knowledge of the log is still good; 0 when expired or never had.
+func (e *Engine) LeaseLeft() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leaseLeft(e.clock.Now())
+}
+
+func (e *Engine) leaseLeft(now time.Time) time.Duration {
+	if e.confirmed.IsZero() {
+		return 0
+	}
+	return max(0, e.lease-now.Sub(e.confirmed))
+}
+
+// journalPause is how long a journal that failed is left alone before it is tried again.
+const journalPause = 10 * time.Second
+
+// writeJournal appends to the journal. A journal that cannot be written is given up until it can be rewritten whole: with
+// a hole in it a name could come back that a later entry had changed. A rewrite holds e.mu and takes about a
+// second per 250,000 names. e.mu is held.
+func (e *Engine) writeJournal(r *record) {
+	if e.closed { // the directory may be another engine's by now
+		return
+	}
+	if e.journalFailed {
+		if e.clock.Now().Sub(e.journalTried) < journalPause {
+			return
+		}
+		e.rewriteJournal()
+		return
+	}
+	if err := e.journal.append(r); err != nil {
+		e.log.Error("the cache journal cannot be written; trying to rewrite it", "err", err)
+		e.rewriteJournal()
+		return
+	}
+	if e.journal.rewriteDue(e.table.names.len() + len(e.table.epochs)) {
+		e.rewriteJournal()
+	}
+}
+
+func (e *Engine) rewriteJournal() {
+	e.journalTried = e.clock.Now()
+	err := e.journal.rewrite(e.records)
+	e.journalFailed = err != nil
+	if err != nil {
+		e.log.Error("the cache journal cannot be rewritten; names will not survive a restart", "err", err)
+	}
+}

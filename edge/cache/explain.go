@@ -1,0 +1,87 @@
+package cache
+
+import (
+	"time"
+
+	"perigee/object"
+)
+
+// Vouched returns how long ago the log or the bucket last vouched for a name, and how long that holds. If nobody has since
+// the start, ago is the time since then: it is at least as long.
+func (e *Engine) Vouched(site *object.SiteRecord, path object.Path, version object.Version) (ago, left time.Duration) {
+	k := nameKey{site.Site, path, version}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.clock.Now()
+	if l := e.leaseLeft(now); l > 0 {
+		return now.Sub(e.confirmed), l
+	}
+	last := e.started
+	if e.confirmed.After(last) {
+		last = e.confirmed
+	}
+	n, ok := e.table.names.peek(k)
+	if !ok {
+		n, ok = e.table.absent.peek(k)
+	}
+	if ok && !n.confirmed.IsZero() {
+		left = max(0, e.jittered(k)-now.Sub(n.confirmed))
+		if n.confirmed.After(last) {
+			last = n.confirmed
+		}
+	}
+	return now.Sub(last), left
+}
+
+// Explanation says what an engine holds for a name and what the next request would be.
+type Explanation struct {
+	Outcome string          `json:"outcome"` // "hit" or the Forward of a miss
+	Reason  Reason          `json:"reason"`
+	Pointer *object.Pointer `json:"pointer,omitempty"`
+	Blob    string          `json:"blob"` // "ram", "disk", "filling" or "absent"
+	Lease   int64           `json:"lease_ms"`
+}
+
+// Explain looks without touching: it changes no order, starts no fetch.
+func (e *Engine) Explain(site object.Site, path object.Path) Explanation {
+	k := nameKey{site: site, path: path}
+	e.mu.Lock()
+	x := Explanation{Lease: e.leaseLeft(e.clock.Now()).Milliseconds(), Blob: "absent"}
+	n, ok := e.table.names.peek(k)
+	if !ok {
+		n, ok = e.table.absent.peek(k)
+	}
+	st := good
+	if ok {
+		x.Pointer = n.pointer
+		st = e.judge(k, n)
+	}
+	e.mu.Unlock()
+	x.Outcome = "hit"
+	switch {
+	case !ok:
+		x.Outcome, x.Reason = string(FwdURIMiss), ReasonNotHeld
+	case st == hard || st == soft:
+		x.Outcome, x.Reason = string(FwdStale), ReasonPurged
+	case st == expired:
+		x.Outcome, x.Reason = string(FwdStale), ReasonLeaseExpired
+	case n.pointer == nil:
+		x.Reason = ReasonAbsent
+	case n.pointer.State == object.Gone:
+		x.Reason = ReasonDeleted
+	}
+	if x.Pointer == nil || x.Pointer.State != object.Live {
+		return x
+	}
+	held := e.Held(x.Pointer)
+	if held.Reason != ReasonNotHeld {
+		x.Blob = string(held.Reason)
+	}
+	if x.Reason == "" {
+		x.Reason = held.Reason
+		if !held.Hit() {
+			x.Outcome = string(held.Fwd)
+		}
+	}
+	return x
+}
