@@ -1,0 +1,257 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"perigee/fleet"
+	"perigee/object"
+)
+
+// DefaultYAML is the commented default configuration.
+//
+//go:embed default.yaml
+var DefaultYAML string
+
+// Config is the whole configuration. Meanings and defaults of the keys stand in default.yaml.
+type Config struct {
+	Data    string  `yaml:"data"`
+	Region  string  `yaml:"region"`
+	Log     Log     `yaml:"log"`
+	Zone    Zone    `yaml:"zone"`
+	API     API     `yaml:"api"`
+	Catalog Catalog `yaml:"catalog"`
+	Storage Storage `yaml:"storage"`
+	Bus     Bus     `yaml:"bus"`
+	DNS     DNS     `yaml:"dns"`
+	Edge    Edge    `yaml:"edge"`
+	Edges   []Edge  `yaml:"edges"`
+	Admin   Admin   `yaml:"admin"`
+
+	// origins says where each value came from, by key.
+	origins map[string]string
+}
+
+// Log is how a process logs.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Zone is the DNS zone of the steered names.
+type Zone struct {
+	Name   string   `yaml:"name"`
+	NS     []string `yaml:"ns"`
+	Mail   string   `yaml:"mail"`
+	Scheme string   `yaml:"scheme"`
+	Port   int      `yaml:"port"`
+}
+
+// HostOf returns the steered name of a site in the zone.
+func (z Zone) HostOf(s object.Site) object.Host { return object.Host(string(s) + "." + z.Name) }
+
+// URLBase returns what the URLs of a host begin with, without the last '/': "http://www.perigee.test:8100".
+func (z Zone) URLBase(h object.Host) string {
+	if z.Scheme == "http" && z.Port == 80 || z.Scheme == "https" && z.Port == 443 {
+		return z.Scheme + "://" + string(h)
+	}
+	return fmt.Sprintf("%s://%s:%d", z.Scheme, h, z.Port)
+}
+
+// API is the publishers' face and the console.
+type API struct {
+	Listen      string   `yaml:"listen"`
+	PublicURL   string   `yaml:"public_url"`
+	DefaultSite string   `yaml:"default_site"`
+	MaxUpload   Bytes    `yaml:"max_upload"`
+	KeysFile    string   `yaml:"keys_file"`
+	Key         Secret   `yaml:"key"`
+	Session     Duration `yaml:"session"`
+}
+
+// URL returns the console's address for people: the public one, else the one it listens on.
+func (a API) URL() string {
+	if a.PublicURL != "" {
+		return strings.TrimSuffix(a.PublicURL, "/")
+	}
+	return "http://" + reachable(a.Listen)
+}
+
+// EnvKeys returns the API keys for keys.Config.Env.
+func (a API) EnvKeys() []string {
+	if a.Key.IsZero() {
+		return nil
+	}
+	return []string{a.Key.Reveal()}
+}
+
+// Catalog is the catalogue of what was published.
+type Catalog struct {
+	Path string `yaml:"path"`
+}
+
+// Storage is the bucket.
+type Storage struct {
+	Endpoint      string   `yaml:"endpoint"`
+	Region        string   `yaml:"region"`
+	Bucket        string   `yaml:"bucket"`
+	AccessKey     string   `yaml:"access_key"`
+	SecretKey     Secret   `yaml:"secret_key"`
+	EdgeAccessKey string   `yaml:"edge_access_key"`
+	EdgeSecretKey Secret   `yaml:"edge_secret_key"`
+	PathStyle     bool     `yaml:"path_style"`
+	Checksums     string   `yaml:"checksums"` // "supported" or "required"
+	Embedded      Embedded `yaml:"embedded"`
+}
+
+// Embedded is the S3 server inside the binary.
+type Embedded struct {
+	Listen string `yaml:"listen"`
+	Root   string `yaml:"root"`
+}
+
+// IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it.
+func (s Storage) IsEmbedded() bool { return sameServer(s.Endpoint, s.Embedded.Listen) }
+
+// Bus is the NATS server, embedded or not, and the two accounts on it.
+type Bus struct {
+	URL             string `yaml:"url"`
+	ControlUser     string `yaml:"control_user"`
+	ControlPassword Secret `yaml:"control_password"`
+	EdgeUser        string `yaml:"edge_user"`
+	EdgePassword    Secret `yaml:"edge_password"`
+	Listen          string `yaml:"listen"`
+	Store           string `yaml:"store"`
+}
+
+// IsEmbedded reports whether the url is the embedded server's address, so that `perigee up` runs it.
+func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
+
+// DNS is the DNS server.
+type DNS struct {
+	Listen    string   `yaml:"listen"`
+	TTL       Duration `yaml:"ttl"`
+	Geo       string   `yaml:"geo"`
+	ZoneFile  string   `yaml:"zone_file"`
+	FleetFile string   `yaml:"fleet_file"`
+	State     string   `yaml:"state"`
+	Admin     string   `yaml:"admin"`
+}
+
+// Edge is one edge.
+type Edge struct {
+	Name        string             `yaml:"name"`
+	Listen      string             `yaml:"listen"`
+	Addrs       []netip.AddrPort   `yaml:"addrs"`
+	Place       Place              `yaml:"place"`
+	Origin      string             `yaml:"origin"`
+	Cache       string             `yaml:"cache"`
+	CacheSize   Bytes              `yaml:"cache_size"`
+	RAM         Bytes              `yaml:"ram"`
+	OnPartition object.OnPartition `yaml:"on_partition"`
+	Admin       string             `yaml:"admin"`
+}
+
+// Place is where an edge stands.
+type Place struct {
+	Name    string  `yaml:"name"`
+	Country string  `yaml:"country"`
+	Lat     float64 `yaml:"lat"`
+	Lon     float64 `yaml:"lon"`
+}
+
+// Fleet returns the place as the fleet knows it.
+func (p Place) Fleet() fleet.Place { return fleet.Place(p) }
+
+// PublicAddrs returns where clients reach the edge: addrs, else the listen address if it is one a client could use.
+func (e Edge) PublicAddrs() []netip.AddrPort {
+	if len(e.Addrs) > 0 {
+		return e.Addrs
+	}
+	ap, err := netip.ParseAddrPort(e.Listen)
+	if err != nil || ap.Addr().IsUnspecified() || ap.Port() == 0 {
+		return nil
+	}
+	return []netip.AddrPort{ap}
+}
+
+// Admin is the listener of health, readiness and metrics.
+type Admin struct {
+	Listen string `yaml:"listen"`
+	Token  Secret `yaml:"token"`
+}
+
+// EdgeNamed returns the edge of that name from edges, or the section edge when the name is empty or its own.
+func (c *Config) EdgeNamed(name string) (Edge, error) {
+	if name == "" {
+		return c.Edge, nil
+	}
+	var known []string
+	for _, e := range c.Edges {
+		if e.Name == name {
+			return e, nil
+		}
+		known = append(known, e.Name)
+	}
+	if name == c.Edge.Name {
+		return c.Edge, nil
+	}
+	return Edge{}, fmt.Errorf("no edge %q is configured%s; the edges are %s", name, suggest(name, known), strings.Join(known, ", "))
+}
+
+// resolve fills the paths that follow from the data directory.
+func (c *Config) resolve() {
+	under := func(p *string, elem ...string) {
+		if *p == "" {
+			*p = filepath.Join(append([]string{c.Data}, elem...)...)
+		}
+	}
+	under(&c.API.KeysFile, "keys.json")
+	under(&c.Catalog.Path, "catalog.db")
+	under(&c.Storage.Embedded.Root, "s3")
+	under(&c.Bus.Store, "bus")
+	under(&c.DNS.State, "dns")
+	under(&c.Edge.Cache, "edges", c.Edge.Name)
+	for i := range c.Edges {
+		under(&c.Edges[i].Cache, "edges", c.Edges[i].Name)
+	}
+}
+
+// sameServer reports whether a URL leads to a listen address of this machine.
+func sameServer(rawURL, listen string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil || listen == "" {
+		return false
+	}
+	lhost, lport, err := net.SplitHostPort(listen)
+	if err != nil || u.Port() != lport {
+		return false
+	}
+	if strings.EqualFold(u.Hostname(), lhost) {
+		return true
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	loopback := err == nil && a.IsLoopback() || u.Hostname() == "localhost"
+	if lhost == "" || lhost == "localhost" {
+		return loopback
+	}
+	l, err := netip.ParseAddr(lhost)
+	return err == nil && l.IsUnspecified() && loopback
+}
+
+// reachable turns a listen address into one that can be connected to from this machine.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,268 @@
+package config
+
+import (
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"perigee/keys"
+	"perigee/object"
+)
+
+// Validate checks each value and how they fit together, for all roles at once. It reads the API key file, to know
+// whether there is a key. The error is Mistakes.
+//
+// A listener beyond loopback needs what guards it: api.listen an API key, storage.embedded.listen and bus.listen
+// their own credentials (UseSecrets before Validate counts), every admin listener admin.token. Public edge and DNS
+// listeners need nothing.
+func (c *Config) Validate() error {
+	var ms Mistakes
+	v := validator{c, &ms}
+	v.general()
+	v.zone()
+	v.api()
+	v.storage()
+	v.bus()
+	v.dns()
+	v.edges()
+	v.admin("admin.listen", c.Admin.Listen)
+	if t := c.Admin.Token.Reveal(); t != "" && len(t) < minToken {
+		v.bad("admin.token", "a token has at least %d characters", minToken)
+	}
+	return ms.err()
+}
+
+// minToken is the least length of the admin token and of passwords that guard a listener beyond loopback.
+const minToken = 16
+
+type validator struct {
+	c  *Config
+	ms *Mistakes
+}
+
+// bad notes that a key's value is wrong.
+func (v validator) bad(key, format string, args ...any) {
+	where := v.c.origins[key]
+	if strings.HasPrefix(where, "default.yaml:") {
+		where = ""
+	}
+	v.ms.add(where, key, format, args...)
+}
+
+func (v validator) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.bad(key, "%q is none of %s%s", value, strings.Join(allowed, ", "), suggest(value, allowed))
+	}
+}
+
+// label checks a name of the kind that DNS labels and site names have.
+func (v validator) label(key, value string) {
+	if _, err := object.ParseSite(value); err != nil {
+		v.bad(key, "%q is no name; write 1 to 63 characters of a-z, 0-9 and '-', beginning and ending with a letter or digit", value)
+	}
+}
+
+func (v validator) host(key, value string) {
+	if h, err := object.ParseHost(value); err != nil || string(h) != value || strings.Contains(value, "[") {
+		v.bad(key, "%q is no host name; write it in lower case, without a port or a final dot", value)
+	}
+}
+
+// listen checks "host:port"; the host may be empty for all interfaces.
+func (v validator) listen(key, value string) bool {
+	host, port, err := net.SplitHostPort(value)
+	n, perr := strconv.Atoi(port)
+	ok := err == nil && perr == nil && n >= 0 && n <= 65535
+	if ok && host != "" {
+		_, aerr := netip.ParseAddr(host)
+		_, herr := object.ParseHost(host)
+		ok = aerr == nil || herr == nil && !strings.Contains(host, ":")
+	}
+	if !ok {
+		v.bad(key, "%q is no address to listen on; write host:port, such as 127.0.0.1:8080 or [::1]:8080", value)
+	}
+	return ok
+}
+
+func (v validator) url(key, value string, schemes ...string) {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		v.bad(key, "%q is no address; write it as %s://host:port", value, schemes[0])
+		return
+	}
+	if u.User != nil {
+		v.bad(key, "it carries a password; give that by its own key, so that it is never shown")
+	}
+}
+
+func (v validator) general() {
+	if v.c.Data == "" {
+		v.bad("data", "name the directory that everything is kept in")
+	}
+	v.label("region", v.c.Region)
+	v.oneOf("log.level", v.c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", v.c.Log.Format, "text", "json")
+}
+
+func (v validator) zone() {
+	z := v.c.Zone
+	v.host("zone.name", z.Name)
+	if len(z.NS) == 0 {
+		v.bad("zone.ns", "a zone has at least one name server")
+	}
+	for _, ns := range z.NS {
+		v.host("zone.ns", ns)
+	}
+	if a, err := mail.ParseAddress(z.Mail); err != nil || a.Address != z.Mail {
+		v.bad("zone.mail", "%q is no mail address", z.Mail)
+	}
+	v.oneOf("zone.scheme", z.Scheme, "http", "https")
+	if z.Port < 1 || z.Port > 65535 {
+		v.bad("zone.port", "%d is no port; write 1 to 65535", z.Port)
+	}
+}
+
+func (v validator) api() {
+	a := v.c.API
+	v.label("api.default_site", a.DefaultSite)
+	if a.PublicURL != "" {
+		v.url("api.public_url", a.PublicURL, "https", "http")
+	}
+	if a.MaxUpload < 1 {
+		v.bad("api.max_upload", "it is the largest file that may be uploaded, such as 10GB; 0 would allow none")
+	}
+	if a.Session.Std() < time.Minute || a.Session.Std() > 30*24*time.Hour {
+		v.bad("api.session", "%v is not between 1m and 720h", a.Session)
+	}
+	ring, err := keys.Open(keys.Config{File: a.KeysFile, Env: a.EnvKeys()})
+	if err != nil {
+		v.bad("api.keys_file", "%v", err)
+		return
+	}
+	if v.listen("api.listen", a.Listen) {
+		if err := keys.CheckListen(a.Listen, !ring.Empty(), "the API"); err != nil {
+			v.bad("api.listen", "%v", err)
+		}
+	}
+}
+
+// pair checks that of two keys both or none are given.
+func (v validator) pair(a, b string, hasA, hasB bool) {
+	if hasA != hasB {
+		if hasA {
+			a, b = b, a
+		}
+		v.bad(b, "%s is missing; give both or neither", a)
+	}
+}
+
+func (v validator) storage() {
+	s := v.c.Storage
+	if s.Endpoint != "" { // empty is AWS
+		v.url("storage.endpoint", s.Endpoint, "http", "https")
+	}
+	if n := len(s.Bucket); n < 3 || n > 63 || strings.Trim(s.Bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+		v.bad("storage.bucket", "%q is no bucket name; write 3 to 63 characters of a-z, 0-9, '.' and '-'", s.Bucket)
+	}
+	v.oneOf("storage.checksums", s.Checksums, "supported", "required")
+	v.pair("storage.access_key", "storage.secret_key", s.AccessKey != "", !s.SecretKey.IsZero())
+	v.pair("storage.edge_access_key", "storage.edge_secret_key", s.EdgeAccessKey != "", !s.EdgeSecretKey.IsZero())
+	if s.AccessKey != "" && s.AccessKey == s.EdgeAccessKey && s.IsEmbedded() {
+		v.bad("storage.edge_access_key", "it is the same as storage.access_key; edges get a key of their own that can only read")
+	}
+	if v.listen("storage.embedded.listen", s.Embedded.Listen) && !keys.Loopback(s.Embedded.Listen) {
+		v.guarded("storage.embedded.listen", "storage.secret_key", s.SecretKey)
+		v.guarded("storage.embedded.listen", "storage.edge_secret_key", s.EdgeSecretKey)
+	}
+}
+
+// guarded checks the secret that a listener beyond loopback asks for.
+func (v validator) guarded(key, secretKey string, s Secret) {
+	if len(s.Reveal()) < minToken {
+		v.bad(key, "it can be reached from other machines: set %s (at least %d characters), for example to the output of `openssl rand -hex 32`, or listen on 127.0.0.1", secretKey, minToken)
+	}
+}
+
+func (v validator) bus() {
+	b := v.c.Bus
+	v.url("bus.url", b.URL, "nats", "tls")
+	if b.ControlUser == "" || b.EdgeUser == "" || b.ControlUser == b.EdgeUser {
+		v.bad("bus.edge_user", "bus.control_user and bus.edge_user are two different accounts")
+	}
+	if v.listen("bus.listen", b.Listen) && !keys.Loopback(b.Listen) {
+		v.guarded("bus.listen", "bus.control_password", b.ControlPassword)
+		v.guarded("bus.listen", "bus.edge_password", b.EdgePassword)
+	}
+}
+
+func (v validator) dns() {
+	d := v.c.DNS
+	v.listen("dns.listen", d.Listen)
+	if d.TTL.Std() < time.Second || d.TTL.Std() > 24*time.Hour || d.TTL.Std()%time.Second != 0 {
+		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
+	}
+	if (d.ZoneFile == "") != (d.FleetFile == "") {
+		v.bad("dns.zone_file", "a static zone needs a static fleet: give dns.zone_file and dns.fleet_file, or neither")
+	}
+	v.admin("dns.admin", d.Admin)
+}
+
+// admin checks a listener of health and metrics; "" is none.
+func (v validator) admin(key, listen string) {
+	if listen != "" && v.listen(key, listen) && !keys.Loopback(listen) && len(v.c.Admin.Token.Reveal()) < minToken {
+		v.bad(key, "it can be reached from other machines: set admin.token (at least %d characters), which health and metrics then ask for, or listen on 127.0.0.1", minToken)
+	}
+}
+
+func (v validator) edges() {
+	v.edge("edge", v.c.Edge)
+	seen := map[string]bool{}
+	addrs := map[netip.AddrPort]string{}
+	for _, e := range v.c.Edges {
+		key := "edges." + e.Name
+		if seen[e.Name] {
+			v.bad(key, "two edges have the name %q", e.Name)
+			continue
+		}
+		seen[e.Name] = true
+		v.edge(key, e)
+		for _, a := range e.PublicAddrs() {
+			if other, ok := addrs[a]; ok {
+				v.bad(key+".addrs", "clients cannot tell %s from %s: both are reached at %s", e.Name, other, a)
+			}
+			addrs[a] = e.Name
+		}
+	}
+}
+
+func (v validator) edge(key string, e Edge) {
+	v.label(key+".name", e.Name)
+	v.listen(key+".listen", e.Listen)
+	for _, a := range e.Addrs {
+		if a.Addr().IsUnspecified() || a.Port() == 0 {
+			v.bad(key+".addrs", "%s is no address a client could use", a)
+		}
+	}
+	if p := e.Place; !(p.Lat >= -90 && p.Lat <= 90 && p.Lon >= -180 && p.Lon <= 180) {
+		v.bad(key+".place", "%v, %v is nowhere: lat is -90 to 90 degrees north, lon -180 to 180 degrees east", p.Lat, p.Lon)
+	}
+	if c := e.Place.Country; c != "" && (len(c) != 2 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		v.bad(key+".place.country", "%q is no country; write two capital letters, such as DE", c)
+	}
+	if e.Origin != "" {
+		v.url(key+".origin", e.Origin, "http", "https")
+	}
+	if e.CacheSize < 1<<20 {
+		v.bad(key+".cache_size", "%v is too small for a cache; give it at least 1MiB", e.CacheSize)
+	}
+	if e.RAM < 0 {
+		v.bad(key+".ram", "it is negative")
+	}
+	v.oneOf(key+".on_partition", string(e.OnPartition), string(object.Serve), string(object.Refuse))
+	v.admin(key+".admin", e.Admin)
+}

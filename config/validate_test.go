@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"perigee/keys"
+)
+
+func TestValidate(t *testing.T) {
+	long := strings.Repeat("s", minToken)
+	for _, tc := range []struct {
+		name string
+		sets []string
+		want string // of the error; "" is none
+	}{
+		{"defaults", nil, ""},
+		{"region", []string{"region=EU West"}, `--set region: region: "EU West" is no name`},
+		{"level", []string{"log.level=inof"}, `"inof" is none of debug, info, warn, error; did you mean "info"?`},
+		{"zone", []string{"zone.name=Perigee.Test."}, "zone.name"},
+		{"name servers", []string{"zone.ns="}, "at least one name server"},
+		{"mail", []string{"zone.mail=nobody"}, "no mail address"},
+		{"port", []string{"zone.port=99999"}, "no port"},
+		{"scheme", []string{"zone.scheme=ftp"}, "none of http, https"},
+		{"listen", []string{"api.listen=8080"}, `"8080" is no address to listen on`},
+		{"listen port", []string{"dns.listen=127.0.0.1:70000"}, "no address to listen on"},
+		{"site", []string{"api.default_site=WWW"}, "api.default_site"},
+		{"upload", []string{"api.max_upload=0"}, "api.max_upload"},
+		{"session", []string{"api.session=1s"}, "between 1m and 720h"},
+		{"endpoint", []string{"storage.endpoint=127.0.0.1:9000"}, "storage.endpoint"},
+		{"endpoint with password", []string{"storage.endpoint=http://u:p@h:1"}, "carries a password"},
+		{"bucket", []string{"storage.bucket=My_Bucket"}, "no bucket name"},
+		{"half a pair", []string{"storage.access_key=a"}, "storage.access_key: storage.secret_key is missing"},
+		{"half an edge pair", []string{"storage.edge_secret_key=a"}, "edge_access_key"},
+		{"one account", []string{"bus.edge_user=control"}, "two different accounts"},
+		{"TTL", []string{"dns.ttl=1500ms"}, "whole number of seconds"},
+		{"static zone alone", []string{"dns.zone_file=x"}, "needs a static fleet"},
+		{"nowhere", []string{"edges.fra.place.lat=91"}, "is nowhere"},
+		{"NaN", []string{"edges.fra.place.lat=NaN"}, "is nowhere"},
+		{"country", []string{"edge.place.country=Germany"}, "two capital letters"},
+		{"cache", []string{"edge.cache_size=5"}, "too small"},
+		{"partition", []string{"edge.on_partition=panic"}, "none of serve, refuse"},
+		{"same address", []string{"edges.fra.listen=127.0.1.2:8100"}, "clients cannot tell"},
+		{"public edges and DNS", []string{"edge.listen=0.0.0.0:80", "dns.listen=:53"}, ""},
+
+		{"API beyond loopback", []string{"api.listen=0.0.0.0:8080"}, "perigee keys create"},
+		{"API beyond loopback with a key", []string{"api.listen=0.0.0.0:8080", "api.key=" + strings.Repeat("k", keys.MinEnvKey)}, ""},
+		{"API with a short key", []string{"api.key=short"}, "at least 32"},
+		{"storage beyond loopback", []string{"storage.embedded.listen=:9000"}, "storage.secret_key"},
+		{"storage with keys", []string{"storage.embedded.listen=:9000", "storage.access_key=a", "storage.secret_key=" + long, "storage.edge_access_key=b", "storage.edge_secret_key=" + long}, ""},
+		{"storage with a weak key", []string{"storage.embedded.listen=:9000", "storage.access_key=a", "storage.secret_key=minioadmin", "storage.edge_access_key=b", "storage.edge_secret_key=" + long}, "storage.secret_key"},
+		{"one key for both", []string{"storage.access_key=a", "storage.secret_key=" + long, "storage.edge_access_key=a", "storage.edge_secret_key=" + long}, "key of their own"},
+		{"bus beyond loopback", []string{"bus.listen=0.0.0.0:4222"}, "bus.control_password"},
+		{"bus with passwords", []string{"bus.listen=0.0.0.0:4222", "bus.control_password=" + long, "bus.edge_password=" + long}, ""},
+		{"admin beyond loopback", []string{"admin.listen=0.0.0.0:8081"}, "admin.token"},
+		{"edge admin beyond loopback", []string{"edges.fra.admin=0.0.0.0:8081"}, "admin.token"},
+		{"admin with a token", []string{"admin.listen=0.0.0.0:8081", "dns.admin=:1", "admin.token=" + long}, ""},
+		{"short token", []string{"admin.token=abc"}, "at least 16"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := Load("", nil, append([]string{"data=" + t.TempDir()}, tc.sets...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Validate()
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Fatalf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestValidateSeesKeysOnDiskAndSecretsMadeAtTheFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	c, err := Load("", nil, []string{"data=" + dir, "api.listen=:8080", "bus.listen=:4222", "storage.embedded.listen=:9000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ms Mistakes
+	if err := c.Validate(); !errors.As(err, &ms) || len(ms) < 3 {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(keys.Config{File: c.API.KeysFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ring.Create("me", []keys.Scope{keys.ScopeAdmin}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Secrets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.UseSecrets(s)
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+}

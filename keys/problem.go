@@ -1,0 +1,112 @@
+package keys
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+)
+
+// Denied is why a request was refused.
+type Denied struct {
+	Status int    // of the HTTP answer
+	Slug   string // last segment of the problem's type
+	Title  string
+	Detail string // a sentence that says what to do
+}
+
+// Error returns the detail.
+func (d *Denied) Error() string { return d.Detail }
+
+var (
+	errAnonymous = &Denied{http.StatusUnauthorized, "key-required", "An API key is required",
+		"send an API key as \"Authorization: Bearer pk_…\", or log in at the console; `perigee keys create` makes one"}
+	errCSRF = &Denied{http.StatusForbidden, "csrf", "The CSRF token is missing or wrong",
+		"a request made with the session cookie must carry the session's token as X-CSRF-Token or ?csrf=; load the page again"}
+	errCrossOrigin = &Denied{http.StatusForbidden, "cross-origin", "Cross-origin request",
+		"a page of another origin sent this request; only the console's own pages may change anything"}
+	errLimited = &Denied{http.StatusTooManyRequests, "too-many-logins", "Too many failed logins",
+		"too many wrong keys came from this address; wait a minute"}
+)
+
+// WriteProblem sends d as a problem document, RFC 9457. The request id is the one an outer handler put in
+// X-Request-Id, else a new one.
+func WriteProblem(w http.ResponseWriter, d *Denied) {
+	h := w.Header()
+	id := h.Get("X-Request-Id")
+	if id == "" {
+		var b [8]byte
+		rand.Read(b[:])
+		id = hex.EncodeToString(b[:])
+		h.Set("X-Request-Id", id)
+	}
+	if d.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="perigee"`)
+	}
+	if d.Status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "60")
+	}
+	h.Set("Cache-Control", "no-store")
+	writeJSON(w, "application/problem+json", d.Status, map[string]any{
+		"type": "/problems/" + d.Slug, "title": d.Title, "status": d.Status, "detail": d.Detail, "request_id": id,
+	})
+}
+
+func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("keys: an answer always marshals: " + err.Error())
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	w.Write(append(b, '\n')) // the client may be gone; there is nobody left to tell
+}
+
+// caller is what Guard puts in a request's context.
+type caller struct {
+	identity *Identity // nil for a stranger on a public path
+	csrf     string
+}
+
+type callerKey struct{}
+
+// FromContext returns who sent the request; false for a stranger, who gets no further than public paths.
+func FromContext(ctx context.Context) (Identity, bool) {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	if !ok || c.identity == nil {
+		return Identity{}, false
+	}
+	return *c.identity, true
+}
+
+// CSRF returns the token a page must put into its forms as ?csrf= of the action; empty when none is needed.
+func CSRF(ctx context.Context) string {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c.csrf
+}
+
+// Check returns nil if the request of ctx may do what s allows, else a *Denied: 401 for a stranger, 403 for a key
+// without the scope.
+func Check(ctx context.Context, s Scope) error {
+	id, ok := FromContext(ctx)
+	if !ok {
+		return errAnonymous
+	}
+	if !id.May(s) {
+		return &Denied{http.StatusForbidden, "scope-required", "The API key does not allow this",
+			"the key " + id.ID + " (" + id.Name + ") lacks the scope \"" + string(s) + "\"; `perigee keys create --scope " + string(s) + "` makes one that has it"}
+	}
+	return nil
+}
+
+// Require is middleware that lets only requests through that have scope s.
+func Require(s Scope, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := Check(r.Context(), s); err != nil {
+			WriteProblem(w, err.(*Denied))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
