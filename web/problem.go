@@ -1,0 +1,107 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"perigee/object"
+)
+
+// problem is an error as a client gets it, RFC 9457.
+type problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	RequestID string `json:"request_id"`
+}
+
+const requestIDHeader = "X-Request-Id"
+
+// requestID returns the id that an earlier middleware gave the request, or gives it one.
+func requestID(c *gin.Context) string {
+	id := c.Writer.Header().Get(requestIDHeader)
+	if id == "" {
+		id = rand.Text()[:16]
+		c.Header(requestIDHeader, id)
+	}
+	return id
+}
+
+// fail answers with a problem and ends the request. slug names the kind of problem for programs, detail is a
+// sentence a person can act on.
+func fail(c *gin.Context, status int, slug, detail string) {
+	body, err := json.Marshal(problem{
+		Type: "/problems/" + slug, Title: http.StatusText(status), Status: status, Detail: detail, RequestID: requestID(c),
+	})
+	if err != nil {
+		panic("web: a problem always marshals: " + err.Error())
+	}
+	c.Abort()
+	c.Data(status, "application/problem+json", body)
+}
+
+// failWith maps an error of the packages behind this face to an answer. What is our own fault is logged and not told.
+func (s *Server) failWith(c *gin.Context, doing string, err error) {
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &big):
+		fail(c, http.StatusRequestEntityTooLarge, "too-large", "The request is too large.")
+	case errors.Is(err, object.ErrInvalid):
+		fail(c, http.StatusBadRequest, "invalid", err.Error())
+	case errors.Is(err, fs.ErrNotExist):
+		fail(c, http.StatusNotFound, "not-found", told(err, fs.ErrNotExist, " does not exist"))
+	case errors.Is(err, fs.ErrExist):
+		fail(c, http.StatusConflict, "exists", told(err, fs.ErrExist, " exists already"))
+	case errors.Is(err, fs.ErrPermission):
+		fail(c, http.StatusForbidden, "forbidden", err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		s.cfg.Log.Warn("request took too long", "doing", doing, "request", requestID(c), "err", err)
+		fail(c, http.StatusGatewayTimeout, "timeout", "It took too long to "+doing+". Try again; perigee doctor tells which part does not answer.")
+	default:
+		if c.Request.Context().Err() != nil {
+			c.Abort() // the client left; nobody reads an answer
+			return
+		}
+		s.cfg.Log.Error("request failed", "doing", doing, "request", requestID(c), "err", err)
+		fail(c, http.StatusInternalServerError, "internal", "Perigee could not "+doing+". Its log says why, under the request id given here.")
+	}
+}
+
+// told is an error's message as a sentence: package fs speaks of files where we speak of sites and nodes.
+func told(err, known error, says string) string {
+	if thing, ok := strings.CutSuffix(err.Error(), ": "+known.Error()); ok {
+		return thing + says
+	}
+	return err.Error()
+}
+
+// maxBody bounds the body of every JSON request, in bytes.
+const maxBody = 1 << 20
+
+// readJSON decodes the body into v. Fields that v does not have are refused: a misspelt one must not be
+// taken for an absent one. It answers the request itself when it returns false.
+func (s *Server) readJSON(c *gin.Context, v any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &big):
+		fail(c, http.StatusRequestEntityTooLarge, "too-large", "The body is larger than 1 MiB.")
+	case err != nil:
+		fail(c, http.StatusBadRequest, "invalid-json", "The body is not the JSON this call takes: "+err.Error())
+	case dec.More():
+		fail(c, http.StatusBadRequest, "invalid-json", "The body has something after the JSON object.")
+	default:
+		return true
+	}
+	return false
+}
