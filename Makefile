@@ -1,0 +1,95 @@
+# Targets are the ones of docs/contract.md; `make help` lists them. Nothing here needs more than Go, Node with npm and
+# bash, except where a target says so.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TEST_TIMEOUT := 15m
+
+# One package takes at most this much of a machine that other packages test on at the same time.
+GO_TEST_FLAGS := -timeout $(TEST_TIMEOUT)
+
+CONSOLE_SOURCES := $(shell find web/console web/*.json web/*.ts 2>/dev/null) # folders too: they change when a file goes
+CONSOLE := web/dist/.vite/manifest.json
+NODE_MODULES := web/node_modules/.package-lock.json
+
+##@ Every day
+
+run: build ## start everything on this machine; ARGS="--data DIR" and the like go to perigee up
+	@scripts/foreground bin/perigee up $(ARGS)
+
+test: packages console console-test vet go-test ## all set-up, then every test
+
+lint: console-lint vet ## gofmt, go vet, staticcheck and the linters of the console
+	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); \
+	if [[ -n $$unformatted ]]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
+	go run $(STATICCHECK) ./...
+
+clean: ## remove what was built, not the data
+	rm -rf bin web/node_modules web/.test-build
+	find web/dist -mindepth 1 ! -name .gitkeep -delete
+
+##@ Pieces
+
+build: console bin/perigee ## bin/perigee, static, with the console inside
+
+console: $(CONSOLE) ## the browser's side of the console, into web/dist
+
+image: build ## the container image perigee:local, from the binary alone; needs Docker
+	deploy/image
+
+compose-keys: ## random keys for docker-compose.yml, into .env, once
+	deploy/compose-keys
+
+##@ Proofs
+
+test-compose: build ## the journey in containers, one of each kind killed; needs Docker or root
+	deploy/engine deploy/test-compose
+
+help: ## this list
+	@awk -F ':.*## ' '/^##@ / { printf "%s%s\n", sep, substr($$0, 5); sep = "\n" } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The pieces of make test and make lint.
+
+packages:
+	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils gcc=gcc,libc6-dev
+
+console-lint: $(NODE_MODULES)
+	npm --prefix web run --silent lint
+
+console-test: $(NODE_MODULES) console-lint
+	npm --prefix web run --silent test
+
+vet: $(CONSOLE)
+	CGO_ENABLED=0 go vet -trimpath ./... # the flags of bin/perigee, so that dependencies are compiled once
+
+go-test: $(CONSOLE)
+	@race=-race; \
+	if [[ $$(go env CGO_ENABLED) != 1 ]] || ! command -v "$$(go env CC)" >/dev/null; then \
+		race=; echo "the tests run without the race detector: it needs a C compiler"; \
+	fi; \
+	set -x; go run ./scripts/testreport -skips .ci/skips -- $$race $(GO_TEST_FLAGS) ./...
+
+# The go command knows best what is stale, so it is always asked.
+bin/perigee: FORCE | $(CONSOLE)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o $@ ./cmd/perigee
+
+$(CONSOLE): $(NODE_MODULES) $(CONSOLE_SOURCES)
+	npm --prefix web run --silent build
+	@touch $@
+
+$(NODE_MODULES): web/package.json web/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node $$(sed -n 's/.*"node": "\(.*\)".*/\1/p' web/package.json) with npm"; exit 1; }
+	npm --prefix web ci --no-audit --no-fund
+	@touch $@
+
+FORCE:
+
+.PHONY: run test lint clean build console image compose-keys test-compose help packages console-lint console-test vet go-test FORCE

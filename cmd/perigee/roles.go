@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"perigee/catalog"
+	"perigee/config"
+	"perigee/dnsgeo"
+	"perigee/dnsgeo/geo"
+	"perigee/edge"
+	"perigee/fleet"
+	"perigee/fleet/admin"
+	"perigee/fleet/bus"
+	"perigee/keys"
+	"perigee/object"
+	"perigee/origin"
+	"perigee/purge"
+	"perigee/upload"
+	"perigee/web"
+)
+
+// member is this process's view of the fleet: a bus client and the board it feeds.
+type member struct {
+	bus     *bus.Client
+	board   *fleet.Board
+	tracker *purge.Tracker
+}
+
+// joinFleet connects to the bus and keeps a board that freezes while the bus is gone. file, if not "", keeps the last known
+// fleet over restarts.
+func (r *role) joinFleet(ctx context.Context, name string, a account, in *bus.Server, file string) (*member, error) {
+	m := &member{board: fleet.NewBoard(r.clock), tracker: purge.NewTracker(r.clock, 10_000)}
+	if file != "" {
+		if err := m.board.Load(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.Warn("the last known fleet is lost", "err", err)
+		}
+	}
+	m.board.Freeze(true)
+	var err error
+	m.bus, err = r.connectBus(ctx, name, a, in, func(connected bool) { m.board.Freeze(!connected) })
+	if err != nil {
+		return nil, err
+	}
+	stop, err := m.bus.SubscribeReports(func(rep *fleet.Report) {
+		if err := m.board.Receive(rep); err != nil {
+			r.log.Warn("a report was refused", "err", err)
+			return
+		}
+		m.tracker.Applied(rep.Node, rep.Position)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.onStop("reports", func() error { stop(); return nil })
+	r.start("board", m.board.Run)
+	if file != "" {
+		r.start("fleet file", func(ctx context.Context) error { return r.keepFleet(ctx, m.board, file) })
+	}
+	return m, nil
+}
+
+// keepFleet saves the board whenever what steering reads has changed, at most once a second.
+func (r *role) keepFleet(ctx context.Context, b *fleet.Board, file string) error {
+	t := r.clock.NewTicker(time.Second)
+	defer t.Stop()
+	for saved := uint64(0); ; {
+		if s := b.Snapshot(); s.Gen != saved {
+			if err := b.Save(file); err != nil {
+				r.log.Warn("the fleet cannot be kept for the next start", "err", err)
+			}
+			saved = s.Gen
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C():
+		}
+	}
+}
+
+// report makes a node without clients of its own visible in the fleet.
+func (r *role) report(name string, role fleet.Role, c *bus.Client) {
+	rep := fleet.NewReporter(r.clock, r.log, func(rep *fleet.Report) {
+		rep.Node, rep.Role, rep.State, rep.Version = name, role, fleet.Ready, version()
+	}, c.PublishReport)
+	r.start("reports of "+name, rep.Run)
+}
+
+// startDNS starts the DNS server.
+func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
+	d := r.cfg.DNS
+	if err := os.MkdirAll(d.State, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make state directory: %w", err)
+	}
+	reader, err := origin.NewReader(r.edgeBucket())
+	if err != nil {
+		return nil, nil, err
+	}
+	names := dnsgeo.NewSites(dnsgeo.SitesConfig{
+		Zone: r.cfg.Zone.Name, File: filepath.Join(d.State, "sites.json"), List: reader.Sites, Clock: r.clock, Log: r.log,
+	})
+	places, err := openGeo(d.Geo)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := dnsgeo.New(r.dnsConfig(d.Listen, names.Names, m.board, places))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w%s", err, listenAdvice(err))
+	}
+	r.start("sites of the DNS server", names.Run)
+	log := m.bus.Log(bus.LogConfig{})
+	r.start("purge log of the DNS server", func(ctx context.Context) error { return log.Follow(ctx, names.Position(), names) })
+	if d.Geo != "" {
+		r.start("geo data", func(ctx context.Context) error { return watchGeo(ctx, r, places) })
+	}
+	r.start("DNS server", s.Run)
+	reg := admin.NewRegistry()
+	dnsgeo.RegisterMetrics(reg, s)
+	ready := func() error {
+		if !names.Known() {
+			return errors.New("the sites are not known yet")
+		}
+		return nil
+	}
+	return s, &admin.Node{Ready: ready, Metrics: reg}, nil
+}
+
+func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Board, places *geo.Holder) dnsgeo.Config {
+	z := r.cfg.Zone
+	var servers []dnsgeo.NameServer
+	for _, ns := range z.NS {
+		servers = append(servers, dnsgeo.NameServer{Name: ns})
+	}
+	return dnsgeo.Config{
+		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
+		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
+	}
+}
+
+// openGeo opens the operator's database, or the table in the binary.
+func openGeo(file string) (*geo.Holder, error) {
+	db, err := geo.Embedded()
+	if err != nil {
+		return nil, err
+	}
+	h := geo.NewHolder(db)
+	if file == "" {
+		return h, nil
+	}
+	return h, h.Swap(file)
+}
+
+// watchGeo puts the operator's database into use again whenever its file was replaced.
+func watchGeo(ctx context.Context, r *role, h *geo.Holder) error {
+	file := r.cfg.DNS.Geo
+	last, _ := os.Stat(file)
+	t := r.clock.NewTicker(5 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C():
+		}
+		now, err := os.Stat(file)
+		if err != nil || last != nil && os.SameFile(now, last) && now.ModTime().Equal(last.ModTime()) {
+			continue
+		}
+		last = now
+		if err := h.Swap(file); err != nil {
+			r.log.Error("the new geo data is not used; the old stays", "file", file, "err", err)
+			continue
+		}
+		r.log.Info("new geo data in use", "file", file, "source", h.Current().Passport().Source)
+	}
+}
+
+// api is the API and console of one process.
+type api struct {
+	r       *role
+	m       *member
+	ring    *keys.Ring
+	catalog *catalog.Catalog
+	writer  *origin.Writer
+	log     *bus.Log
+	outbox  *catalog.Outbox
+	pub     *upload.Publisher
+	console *web.Server
+	// prepared is closed when bucket and default site are there.
+	prepared chan struct{}
+}
+
+// startAPI starts the API and the console, and returns their listener.
+func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.Node, error) {
+	a := &api{r: r, m: m, prepared: make(chan struct{})}
+	var err error
+	a.ring, err = keys.Open(keys.Config{File: r.cfg.API.KeysFile, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	// Before anything is opened: an address that may not be used must not have been open for a moment.
+	if err := keys.CheckListen(r.cfg.API.Listen, !a.ring.Empty(), "the API and console (api.listen)"); err != nil {
+		return nil, nil, err
+	}
+	if err := a.build(ctx); err != nil {
+		return nil, nil, err
+	}
+	ln, err := listen("tcp", r.cfg.API.Listen, "the API and console")
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := a.handler(ln)
+	if err != nil {
+		return nil, nil, errors.Join(err, ln.Close())
+	}
+	r.start("purge log", a.log.Run)
+	r.start("publishing", a.publish)
+	r.start("live events", a.console.Run)
+	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
+	return ln, &admin.Node{Ready: a.ready, Metrics: admin.NewRegistry()}, nil
+}
+
+// build makes the rooms and starts nothing but the catalogue.
+func (a *api) build(ctx context.Context) error {
+	r := a.r
+	file := r.cfg.Catalog.Path
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	var err error
+	if a.catalog, err = catalog.OpenSQLite(ctx, catalog.Config{File: file, Clock: r.clock, Log: r.log}); err != nil {
+		return err
+	}
+	r.onStop("catalogue", a.catalog.Close)
+	reader, err := origin.NewReader(r.bucket())
+	if err != nil {
+		return err
+	}
+	if a.writer, err = origin.NewWriter(ctx, r.bucket()); err != nil {
+		return err
+	}
+	a.log = a.m.bus.Log(bus.LogConfig{})
+	a.outbox, err = catalog.NewOutbox(catalog.OutboxConfig{
+		Catalog: a.catalog, Appender: a.log, Clock: r.clock, Log: r.log, Appended: a.appended,
+	})
+	if err != nil {
+		return err
+	}
+	proof := &proofs{Tracker: a.m.tracker, board: a.m.board, catalog: a.catalog}
+	a.pub, err = upload.New(upload.Config{
+		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
+		BaseURL:     func(s object.SiteRecord) string { return urlBase(r.cfg.Zone, s) },
+		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload),
+	})
+	if err != nil {
+		return err
+	}
+	proof.publisher = a.pub
+	all := sites{a.pub, a.catalog}
+	explain, err := newExplainer(r, a.m, all)
+	if err != nil {
+		return err
+	}
+	a.console, err = web.New(web.Config{
+		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
+		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Clock: r.clock, Log: r.log, Version: version(),
+	})
+	return err
+}
+
+// appended hears of every entry that the outbox has brought into the log.
+func (a *api) appended(e purge.Entry, at purge.Position, when time.Time) {
+	a.m.tracker.Appended(e.ID, at, when)
+	a.console.Changed(purge.Record{Entry: e, Position: at})
+}
+
+func (a *api) handler(ln net.Listener) (http.Handler, error) {
+	c := a.r.cfg
+	session, err := sessionKey(c)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := keys.NewGuard(keys.GuardConfig{
+		Ring: a.ring, Listen: ln.Addr().String(), PublicURL: c.API.PublicURL, SessionKey: session, SessionFor: c.API.Session.Std(),
+		Public: web.Public, LoginPage: web.LoginPath, Clock: a.r.clock, Log: a.r.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.UseRawPath, engine.UnescapePathValues = true, false
+	a.pub.Register(engine)
+	a.console.Register(engine)
+	return guard.Wrap(engine), nil
+}
+
+// sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart.
+func sessionKey(c *config.Config) ([]byte, error) {
+	set, err := config.Secrets(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	return set.SessionBytes(), nil
+}
+
+// publish waits for the bucket, makes it and the default site if need be, and then keeps outbox and sweeper running.
+func (a *api) publish(ctx context.Context) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := a.prepare(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			break
+		}
+		a.r.log.Warn("the bucket is not ready for publishing yet; trying on", "err", err)
+		t := a.r.clock.NewTimer(pause)
+		select {
+		case <-t.C():
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { a.outbox.Run(ctx) })
+	wg.Go(func() { a.pub.Run(ctx) })
+	close(a.prepared)
+	wg.Wait()
+	return nil
+}
+
+func (a *api) prepare(ctx context.Context) error {
+	if err := a.writer.EnsureBucket(ctx); err != nil {
+		return err
+	}
+	site := object.Site(a.r.cfg.API.DefaultSite)
+	if site == "" {
+		return nil
+	}
+	_, err := a.pub.EnsureSite(ctx, object.SiteRecord{
+		Format: 1, Site: site, Kind: object.Published, Hosts: []object.Host{a.r.cfg.Zone.HostOf(site)},
+		Rules: object.SiteRules{AllowActive: true},
+	})
+	return err
+}
+
+// ready says whether files can be published.
+func (a *api) ready() error {
+	select {
+	case <-a.prepared:
+		return nil
+	default:
+		return errors.New("the bucket is not ready yet")
+	}
+}
+
+// control carries out commands from the bus.
+func control(n *edge.Node) func(bus.Request) (any, error) {
+	return func(r bus.Request) (any, error) {
+		if r.Command == bus.Explain {
+			return n.Engine().Explain(r.Site, r.Path), nil
+		}
+		return nil, n.Drain(r.Command == bus.Drain)
+	}
+}
