@@ -98,9 +98,6 @@ func New(c Config) (*Server, error) {
 	}
 	s.slots = make(chan struct{}, slots)
 	s.steering = newSteering(&c, &s.counters.Compiled)
-	if c.Listen == "" {
-		return s, nil
-	}
 	if c.Listen != "" {
 		if err := s.listen(c.Listen); err != nil {
 			return nil, fmt.Errorf("dns server: %w", err)

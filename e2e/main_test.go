@@ -18,10 +18,10 @@ import (
 
 var binary string
 
-// TestMain builds the binary once, or takes the one that PERIGEE_BIN names.
+// TestMain builds the binary once, or takes the one that E2E_BINARY names.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		if binary = os.Getenv("PERIGEE_BIN"); binary != "" {
+		if binary = os.Getenv("E2E_BINARY"); binary != "" {
 			return m.Run()
 		}
 		dir, err := os.MkdirTemp("", "perigee-e2e-*")

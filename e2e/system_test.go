@@ -38,6 +38,7 @@ type System struct {
 	Env    []string
 	Addresses
 	EdgePort int
+	s3       string
 
 	cmd    *exec.Cmd
 	log    *os.File
@@ -52,7 +53,21 @@ func NewSystem(binary, dir string) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &System{Binary: binary, Dir: dir, EdgePort: port}, nil
+	storage, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	return &System{Binary: binary, Dir: dir, EdgePort: port, s3: storage}, nil
+}
+
+// freePort returns an address that is free now. The storage needs one that stays the same when it is started again.
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
 }
 
 func freeEdgePort() (int, error) {
@@ -85,7 +100,7 @@ func (s *System) args() []string {
 	args := []string{"up", "--data", s.Dir, "--ready-file", filepath.Join(s.Dir, "ready.json")}
 	sets := append([]string{
 		"api.listen=127.0.0.1:0", "dns.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0",
-		"storage.endpoint=http://127.0.0.1:0", "storage.embedded.listen=127.0.0.1:0",
+		"storage.endpoint=http://" + s.s3, "storage.embedded.listen=" + s.s3,
 		"bus.url=nats://127.0.0.1:0", "bus.listen=127.0.0.1:0", "zone.port=" + port,
 		"edges.fra.listen=127.0.1.1:" + port, "edges.nyc.listen=127.0.1.2:" + port, "edges.sin.listen=127.0.1.3:" + port,
 	}, s.Sets...)

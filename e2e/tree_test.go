@@ -18,11 +18,11 @@ import (
 )
 
 // TestTreeSurvivesKill9 puts a real tree, fetches every file through the edge that DNS chose for three places, twice,
-// kills every process and does it again. PERIGEE_DEMO=full takes the whole of src and test of the Go
+// kills every process and does it again. E2E_TREE=full takes the whole of src and test of the Go
 // distribution (`make demo`); otherwise one folder of it.
 func TestTreeSurvivesKill9(t *testing.T) {
 	roots := []string{"src/net"}
-	if os.Getenv("PERIGEE_DEMO") == "full" {
+	if os.Getenv("E2E_TREE") == "full" {
 		roots = []string{"src", "test"}
 	}
 	s := up(t)

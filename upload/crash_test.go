@@ -46,7 +46,7 @@ var steps = []step{afterCheck, afterNote, afterCreate, afterPart, afterComplete,
 // or the new one, the same in catalogue, bucket and log, and nothing else.
 func TestCrashes(t *testing.T) {
 	b := newBench(t, Config{})
-	small, large := "new and small", string(noiseBytes(7, smallBody*5/2))
+	small, large := "new and small", string(noiseBytes(7, smallBody+1<<20))
 	put := func(path object.Path, body string) func() {
 		return func() {
 			if _, err := b.pub.Publish(context.Background(), File{Site: "www", Path: path, Body: strings.NewReader(body), Size: int64(len(body))}); err != nil {
@@ -101,8 +101,8 @@ func TestCrashes(t *testing.T) {
 				}
 			}
 		}
-		b.consistent()
 	}
+	b.consistent()
 }
 
 // TestCrashOfSiteChange: a site record that was changed reaches bucket and log in the next run.

@@ -31,8 +31,7 @@ type publishing struct {
 	// cut is after how many bytes of each of the next cuts requests the connection breaks.
 	cut  int64
 	cuts int
-	// gate, when set, is received from before a PATCH is read.
-	gate chan struct{}
+	gate chan struct{} // closed when PATCH requests may be read; see hold
 	// offsets are the Upload-Offset of all PATCH requests that came.
 	offsets []int64
 	refuse  *problem // answers every creation, when set
@@ -56,6 +55,15 @@ type unfinished struct {
 
 func newPublishing(w *world) *publishing {
 	return &publishing{w: w, files: map[object.Path]published{}, uploads: map[string]*unfinished{}}
+}
+
+// hold lets no PATCH be read until open is called.
+func (p *publishing) hold() (open func()) {
+	gate := make(chan struct{})
+	p.pmu.Lock()
+	p.gate = gate
+	p.pmu.Unlock()
+	return sync.OnceFunc(func() { close(gate) })
 }
 
 func (p *publishing) register(r gin.IRouter) {
@@ -254,10 +262,7 @@ func (p *publishing) patch(c *gin.Context) {
 		return
 	}
 	if gate != nil {
-		select {
-		case <-gate:
-		case <-c.Request.Context().Done():
-		}
+		<-gate
 	}
 	p.receive(c, id, u, http.StatusNoContent)
 }

@@ -18,7 +18,7 @@ type rmCmd struct {
 	Targets   []string `arg:"" name:"target" placeholder:"SITE:/path" help:"Files, or with -r directories."`
 	Recursive bool     `short:"r" help:"Delete everything below the paths."`
 	Yes       bool     `short:"y" help:"Do not ask."`
-	Jobs      int      `short:"j" default:"8" help:"Files at a time."`
+	Jobs      int      `short:"j" default:"16" help:"Files at a time."`
 }
 
 // doomed is a file to be deleted.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"perigee/dnsgeo"
 	"perigee/edge"
 	"perigee/fleet"
 	"perigee/fleet/admin"
@@ -91,7 +93,7 @@ func (r *role) startUp(ctx context.Context) (*addresses, error) {
 	if err := r.startAdminSet(at, admins); err != nil {
 		return nil, err
 	}
-	return at, r.untilReady(ctx, running, admins)
+	return at, r.untilReady(ctx, running, dns, admins)
 }
 
 // edgeListeners opens the edges' addresses first: a system that lacks them is told before anything was started.
@@ -172,16 +174,23 @@ func (r *role) startAdminSet(at *addresses, nodes map[string]admin.Node) error {
 	return nil
 }
 
-// untilReady waits until publishing, DNS and every edge work, so that the lines printed next do.
-func (r *role) untilReady(ctx context.Context, edges []*edge.Node, nodes map[string]admin.Node) error {
+// untilReady waits until the lines printed next work: files can be published, every edge has reached the log and knows the
+// default site, and DNS steers to one.
+func (r *role) untilReady(ctx context.Context, edges []*edge.Node, dns *dnsgeo.Server, nodes map[string]admin.Node) error {
+	host := r.cfg.Zone.HostOf(siteName(r.cfg))
 	t := r.clock.NewTicker(readyPoll)
 	defer t.Stop()
 	for {
-		ready := nodes["api"].Ready() == nil && nodes["dns"].Ready() == nil
+		ready := nodes["api"].Ready() == nil
+		fit := false
 		for _, n := range edges {
-			ready = ready && n.State() != fleet.Starting && n.Engine().LeaseLeft() > 0
+			_, err := n.Engine().Site(host)
+			ready = ready && (err == nil || r.cfg.API.DefaultSite == "") && n.Engine().LeaseLeft() > 0
+			fit = fit || n.State() == fleet.Ready
 		}
-		if ready {
+		// Where every edge is drained there is nothing to wait for.
+		steered := !fit || dns.Decide(string(host), netip.IPv4Unspecified(), dnsgeo.TypeA).Edge != ""
+		if ready && (steered || r.cfg.API.DefaultSite == "") {
 			return nil
 		}
 		select {

@@ -16,6 +16,9 @@ import (
 // out is read from the origin directly, and not kept.
 const farRange = 8 << 20
 
+// maxBlob is the size of the largest blob that is believed in. Beyond it sums of sizes could overflow.
+const maxBlob = 1 << 50
+
 // Body gives the verified bytes of one blob to one reader. It is not safe for concurrent use. Close it.
 //
 // It reads from exactly one of: memory, the blob's file, a fill's file, the origin. When a disk fails or has
@@ -38,6 +41,9 @@ type Body struct {
 // within the blob; for an empty blob it is not looked at.
 func (e *Engine) Locate(ctx context.Context, p *object.Pointer, r object.Range) (*Body, Outcome, error) {
 	b := &Body{e: e, p: p, r: r}
+	if p.Size > maxBlob {
+		return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
+	}
 	if p.Size == 0 {
 		if p.Hash != object.HashOf(nil) {
 			return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
