@@ -5,7 +5,8 @@
 // path of every cache miss, and aws-sdk-go-v2 has the credential chain and typed conditional writes that publishing
 // needs. Neither SDK's types leave this package, and origin/origintest holds one suite for both halves together.
 //
-// It is not a cache, it knows no sites and no pointers, and it never copies inside the bucket. Keys come from package object.
+// It is not a cache, it knows no pointers, and of sites only where their records lie; it never copies inside the bucket. Keys
+// come from package object.
 //
 // Life cycle: NewReader and NewWriter check the configuration but do not talk to the store, so a process can start
 // before its bucket; Check and EnsureBucket do. Both halves are safe for concurrent use, start no goroutine of their own

@@ -2,8 +2,10 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 
 	"perigee/object"
@@ -22,6 +24,9 @@ func (r *Reader) Sites(ctx context.Context) iter.Seq2[object.SiteRecord, error] 
 				return
 			}
 			b, err := r.small(ctx, info.Key)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed since it was listed
+			}
 			if err != nil {
 				yield(object.SiteRecord{}, err)
 				return

@@ -23,7 +23,7 @@
 // A write is acknowledged when it is on stable storage: the data is synced before the object gets its name, the name's
 // directory (and every new directory above it) after. A process that is killed, or a machine that loses power, at any moment leaves
 // the old object or the new one. The backend itself syncs nothing; type store adds it. With sidecar metadata this holds for new
-// objects; replacing one is not atomic across a power cut, and the log says so at the start.
+// objects; replacing one is not atomic across a crash, and the log says so at the start.
 //
 // # Rights
 //

@@ -70,7 +70,8 @@ func openMetadata(root string) (kind, meta.MetadataStorer, error) {
 	}
 	if f.Metadata == inXattr {
 		if err := probeXattr(filepath.Join(root, "s3")); err != nil {
-			return "", nil, fmt.Errorf("storage directory %s: its objects have extended attributes, which this file system cannot keep (%w); move it back, or to one that can, with cp -a or rsync -X", root, err)
+			return "", nil, fmt.Errorf("storage directory %s: its objects have extended attributes, which this file system cannot keep"+
+				" (%w); move it back, or to one that can, with cp -a or rsync -X", root, err)
 		}
 	}
 	return openStorer(root, f.Metadata)

@@ -28,7 +28,8 @@ func (s *store) ensureBucket(ctx context.Context, bucket, owner string) error {
 	case errors.Is(err, meta.ErrNoSuchKey):
 		// Killed while creating it, the directory is there and empty. Otherwise its metadata was lost on the way.
 		if rerr := os.Remove(dir); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			return fmt.Errorf("bucket directory %s has objects but no metadata: it was copied without extended attributes; copy it again with cp -a or rsync -X", dir)
+			return fmt.Errorf("bucket directory %s has objects but no metadata: it was copied without extended attributes;"+
+				" copy it again with cp -a or rsync -X", dir)
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("bucket directory %s: %w", dir, err)

@@ -61,7 +61,8 @@ func Run(ctx context.Context, cfg Config, ready func(addr string)) (err error) {
 // prepare makes the data directory fit to be served.
 func (s *store) prepare(ctx context.Context, cfg Config) error {
 	if s.kind == inSidecar {
-		cfg.Log.Warn("the file system has no extended attributes: metadata goes to sidecar files, and replacing an object is not atomic", "root", cfg.Root)
+		cfg.Log.Warn("the file system has no extended attributes: metadata goes to sidecar files,"+
+			" and replacing an object is not atomic across a crash", "root", cfg.Root)
 	}
 	n, err := s.recoverUploads()
 	if err != nil {

@@ -216,7 +216,8 @@ func listPages(t *testing.T, b *bucket) {
 	for range 8 {
 		wg.Go(func() {
 			for i := range work {
-				if _, err := b.w.Put(b.ctx, object.Key(fmt.Sprintf("l/%02d/%04d", i%20, i)), []byte{byte(i)}, origin.PutOptions{}); err != nil {
+				key := object.Key(fmt.Sprintf("l/%02d/%04d", i%20, i))
+				if _, err := b.w.Put(b.ctx, key, []byte{byte(i)}, origin.PutOptions{}); err != nil {
 					t.Error(err)
 				}
 			}
