@@ -35,7 +35,8 @@ type Sites struct {
 	cfg    SitesConfig
 	table  *object.SiteTable
 	names  atomic.Pointer[Names]
-	listed atomic.Bool
+	// wanted counts the reasons to read the bucket's list, listed how many of them the last reading answered.
+	wanted, listed atomic.Int64
 
 	// publishing makes one change after the other visible: Run and Apply learn side by side, and the names of the
 	// one that looked first must not replace those of the one that looked last.
@@ -58,6 +59,7 @@ func NewSites(cfg SitesConfig) *Sites {
 		cfg.Log.Warn("the last known sites are lost", "err", err)
 	}
 	s.compile()
+	s.wanted.Store(1)
 	return s
 }
 
@@ -65,7 +67,7 @@ func NewSites(cfg SitesConfig) *Sites {
 func (s *Sites) Names() *Names { return s.names.Load() }
 
 // Known reports whether the sites are known: from the bucket, or from before.
-func (s *Sites) Known() bool { return s.listed.Load() || s.names.Load().Len() > 0 }
+func (s *Sites) Known() bool { return s.listed.Load() > 0 || s.names.Load().Len() > 0 }
 
 // Position returns how far the log was followed.
 func (s *Sites) Position() purge.Position {
@@ -95,7 +97,7 @@ func (s *Sites) Run(ctx context.Context) error {
 	t := s.cfg.Clock.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
 	for failed := false; ; {
-		if !s.listed.Load() {
+		if s.listed.Load() < s.wanted.Load() {
 			err := s.list(ctx)
 			if err != nil && !failed && ctx.Err() == nil {
 				s.cfg.Log.Warn("the sites cannot be read from the bucket yet; trying on", "err", err)
@@ -111,6 +113,7 @@ func (s *Sites) Run(ctx context.Context) error {
 }
 
 func (s *Sites) list(ctx context.Context) error {
+	want := s.wanted.Load() // a break in the log from here on asks for another reading
 	changed := false
 	for rec, err := range s.cfg.List(ctx) {
 		if errors.Is(err, object.ErrInvalid) {
@@ -122,7 +125,7 @@ func (s *Sites) list(ctx context.Context) error {
 		}
 		changed = s.table.Learn(&rec) || changed
 	}
-	s.listed.Store(true)
+	s.listed.Store(want)
 	if changed {
 		s.publish()
 	}
@@ -146,7 +149,7 @@ func (s *Sites) Reset(to purge.Position, why error) error {
 	s.mu.Lock()
 	s.position = to
 	s.mu.Unlock()
-	s.listed.Store(false)
+	s.wanted.Add(1)
 	return nil
 }
 

@@ -19,10 +19,10 @@ import (
 
 // uploaded is the API's answer to an upload.
 type uploaded struct {
-	Site, Path, URL, SHA256, ETag, Version, Position string
-	ImmutableURL                                     string `json:"immutable_url"`
-	ContentType                                      string `json:"content_type"`
-	Size                                             int64
+	Site, Path, URL, SHA256, ETag, Version, Position, ID string
+	ImmutableURL                                         string `json:"immutable_url"`
+	ContentType                                          string `json:"content_type"`
+	Size                                                 int64
 }
 
 // put uploads body and returns the answer and its status.

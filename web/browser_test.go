@@ -160,7 +160,11 @@ func (b *browser) click(selector string) {
 // fill replaces the value of a field as typing does.
 func (b *browser) fill(selector, value string) {
 	b.t.Helper()
-	b.do(chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), value))
+	b.do(
+		chromedp.WaitVisible(chromedp.CSS(selector)),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector(`+quoteJS(selector)+`).select()`),
+		chromedp.SendKeys(chromedp.CSS(selector), value),
+	)
 }
 
 func (b *browser) choose(files ...string) {
@@ -198,6 +202,7 @@ func (b *browser) shots(name string) {
 	b.scheme("light")
 	b.shot(name + "-narrow")
 	b.do(chromedp.ResetViewport())
+	b.wait(`innerWidth > 1000`)
 }
 
 func (b *browser) scheme(scheme string) {

@@ -28,9 +28,8 @@ type publishing struct {
 	pmu     sync.Mutex
 	files   map[object.Path]published
 	uploads map[string]*unfinished
-	// cut is after how many bytes of each of the next cuts requests the connection breaks.
-	cut  int64
-	cuts int
+	// cuts are the sizes of an upload at which the connection breaks, one for each PATCH.
+	cuts []int64
 	gate chan struct{} // closed when PATCH requests may be read; see hold
 	// offsets are the Upload-Offset of all PATCH requests that came.
 	offsets []int64
@@ -271,9 +270,9 @@ func (p *publishing) patch(c *gin.Context) {
 func (p *publishing) receive(c *gin.Context, id string, u *unfinished, status int) {
 	p.pmu.Lock()
 	limit := int64(1 << 40)
-	cutting := p.cuts > 0 && status == http.StatusNoContent
+	cutting := len(p.cuts) > 0 && status == http.StatusNoContent
 	if cutting {
-		limit, p.cuts = p.cut, p.cuts-1
+		limit, p.cuts = p.cuts[0]-int64(u.body.Len()), p.cuts[1:]
 	}
 	p.pmu.Unlock()
 	buf := make([]byte, 64<<10)

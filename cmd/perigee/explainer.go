@@ -23,7 +23,7 @@ type explainer struct {
 }
 
 func newExplainer(r *role, m *member, all sites) (*explainer, error) {
-	places, err := openGeo(r.cfg.DNS.Geo)
+	places, err := r.geo()
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func newExplainer(r *role, m *member, all sites) (*explainer, error) {
 	return e, nil
 }
 
-// names is every host of every site.
+// names is every host of every site. It asks the catalogue: this decider answers people, not resolvers.
 func (e *explainer) names() *dnsgeo.Names {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"time"
 
 	"perigee/clock"
 	"perigee/config"
+	"perigee/dnsgeo/geo"
 	"perigee/edge"
 	"perigee/edge/cache"
 	"perigee/fleet"
@@ -22,10 +25,11 @@ import (
 
 // role is what every role command works with.
 type role struct {
-	cfg   *config.Config
-	log   *slog.Logger
-	clock clock.Clock
-	out   io.Writer
+	cfg    *config.Config
+	log    *slog.Logger
+	clock  clock.Clock
+	out    io.Writer
+	places *geo.Holder // see geo
 	*parts
 }
 
@@ -196,4 +200,49 @@ func listen(network, addr, what string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s cannot listen on %s: %w%s", what, addr, err, listenAdvice(err))
 	}
 	return ln, nil
+}
+
+// geo returns the operator's GeoIP database, or the table in the binary. It is opened once: it takes tens of megabytes.
+func (r *role) geo() (*geo.Holder, error) {
+	if r.places != nil {
+		return r.places, nil
+	}
+	db, err := geo.Embedded()
+	if err != nil {
+		return nil, err
+	}
+	h := geo.NewHolder(db)
+	if file := r.cfg.DNS.Geo; file != "" {
+		if err := h.Swap(file); err != nil {
+			return nil, err
+		}
+		r.start("geo data", func(ctx context.Context) error { return r.watchGeo(ctx, h) })
+	}
+	r.places = h
+	return h, nil
+}
+
+// watchGeo puts the operator's database into use again whenever its file was replaced.
+func (r *role) watchGeo(ctx context.Context, h *geo.Holder) error {
+	file := r.cfg.DNS.Geo
+	last, _ := os.Stat(file)
+	t := r.clock.NewTicker(2 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C():
+		}
+		now, err := os.Stat(file)
+		if err != nil || last != nil && os.SameFile(now, last) && now.ModTime().Equal(last.ModTime()) {
+			continue
+		}
+		last = now
+		if err := h.Swap(file); err != nil {
+			r.log.Error("the new geo data is not used; the old stays", "file", file, "err", err)
+			continue
+		}
+		r.log.Info("new geo data in use", "file", file, "source", h.Current().Passport().Source)
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,7 +111,7 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	names := dnsgeo.NewSites(dnsgeo.SitesConfig{
 		Zone: r.cfg.Zone.Name, File: filepath.Join(d.State, "sites.json"), List: reader.Sites, Clock: r.clock, Log: r.log,
 	})
-	places, err := openGeo(d.Geo)
+	places, err := r.geo()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,9 +122,6 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	r.start("sites of the DNS server", names.Run)
 	log := m.bus.Log(bus.LogConfig{})
 	r.start("purge log of the DNS server", func(ctx context.Context) error { return log.Follow(ctx, names.Position(), names) })
-	if d.Geo != "" {
-		r.start("geo data", func(ctx context.Context) error { return watchGeo(ctx, r, places) })
-	}
 	r.start("DNS server", s.Run)
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
@@ -139,49 +138,16 @@ func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Boa
 	z := r.cfg.Zone
 	var servers []dnsgeo.NameServer
 	for _, ns := range z.NS {
-		servers = append(servers, dnsgeo.NameServer{Name: ns})
+		n := dnsgeo.NameServer{Name: ns}
+		// The one address this process knows of a name server inside the zone is its own.
+		if at, err := netip.ParseAddrPort(r.cfg.DNS.Listen); err == nil && !at.Addr().IsUnspecified() && strings.HasSuffix(ns, "."+z.Name) {
+			n.Addrs = []netip.Addr{at.Addr()}
+		}
+		servers = append(servers, n)
 	}
 	return dnsgeo.Config{
 		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
 		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
-	}
-}
-
-// openGeo opens the operator's database, or the table in the binary.
-func openGeo(file string) (*geo.Holder, error) {
-	db, err := geo.Embedded()
-	if err != nil {
-		return nil, err
-	}
-	h := geo.NewHolder(db)
-	if file == "" {
-		return h, nil
-	}
-	return h, h.Swap(file)
-}
-
-// watchGeo puts the operator's database into use again whenever its file was replaced.
-func watchGeo(ctx context.Context, r *role, h *geo.Holder) error {
-	file := r.cfg.DNS.Geo
-	last, _ := os.Stat(file)
-	t := r.clock.NewTicker(5 * time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C():
-		}
-		now, err := os.Stat(file)
-		if err != nil || last != nil && os.SameFile(now, last) && now.ModTime().Equal(last.ModTime()) {
-			continue
-		}
-		last = now
-		if err := h.Swap(file); err != nil {
-			r.log.Error("the new geo data is not used; the old stays", "file", file, "err", err)
-			continue
-		}
-		r.log.Info("new geo data in use", "file", file, "source", h.Current().Passport().Source)
 	}
 }
 

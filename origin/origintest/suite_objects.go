@@ -286,7 +286,7 @@ func ownETags(t *testing.T, b *bucket) {
 	var stop atomic.Bool
 	for w := range 2 {
 		writers.Go(func() {
-			for i := range 150 {
+			for i := range 80 {
 				put(fmt.Sprintf("%d %d %s", w, i, bytes.Repeat([]byte("x"), i)))
 			}
 		})

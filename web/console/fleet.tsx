@@ -10,8 +10,8 @@ import { announce, confirm, Failure } from "./parts";
 /** Ticks while the view is open, so that ages grow between two reports. */
 const now = signal(performance.now());
 const problem = signal<Problem | null>(null);
-/** Orders that a node has not followed yet: "drain", "undrain" or "forget". */
-const ordered = signal<ReadonlyMap<string, string>>(new Map());
+/** Orders just given, as "drain fra": their buttons rest, so that nobody gives them twice before a report answers. */
+const ordered = signal<ReadonlySet<string>>(new Set());
 
 export function FleetView() {
   useEffect(() => {
@@ -204,20 +204,22 @@ function Lag({ n }: { n: FleetNode }) {
   );
 }
 
+const orderRest = 1500;
+
 async function order(node: string, what: "drain" | "undrain" | "forget"): Promise<void> {
-  ordered.value = new Map(ordered.value).set(node, what);
+  const given = `${what} ${node}`;
+  ordered.value = new Set(ordered.value).add(given);
   problem.value = null;
   try {
     const path = `/api/v1/fleet/${encodeURIComponent(node)}`;
     await (what === "forget" ? call("DELETE", path) : call("POST", `${path}/${what}`));
     announce(`${what} of ${node} ordered`);
-    // The next report shows whether it was followed; until then the button would only be pressed twice.
-    await new Promise((r) => setTimeout(r, 1500));
+    await new Promise((r) => setTimeout(r, orderRest));
   } catch (e) {
     problem.value = asProblem(e);
   }
-  const rest = new Map(ordered.value);
-  rest.delete(node);
+  const rest = new Set(ordered.value);
+  rest.delete(given);
   ordered.value = rest;
 }
 
@@ -246,45 +248,24 @@ async function forget(n: FleetNode): Promise<void> {
 }
 
 function Orders({ n }: { n: FleetNode }) {
-  const busy = ordered.value.has(n.node);
+  const button = (what: "drain" | "undrain" | "forget", word: string, act: () => void) => (
+    <button
+      type="button"
+      class={`btn quiet small ${what === "forget" ? "danger" : ""}`}
+      data-do={what}
+      aria-label={`${word} ${n.node}`}
+      disabled={ordered.value.has(`${what} ${n.node}`)}
+      onClick={act}
+    >
+      {word}
+    </button>
+  );
+  const edge = n.role === "edge" && !n.down;
   return (
     <div class="actions">
-      {n.role === "edge" && !n.down && n.state === "ready" && (
-        <button
-          type="button"
-          class="btn quiet small"
-          data-do="drain"
-          aria-label={`Drain ${n.node}`}
-          disabled={busy}
-          onClick={() => drain(n)}
-        >
-          Drain
-        </button>
-      )}
-      {n.role === "edge" && !n.down && n.state === "draining" && (
-        <button
-          type="button"
-          class="btn quiet small"
-          data-do="undrain"
-          aria-label={`Undrain ${n.node}`}
-          disabled={busy}
-          onClick={() => order(n.node, "undrain")}
-        >
-          Undrain
-        </button>
-      )}
-      {n.down && (
-        <button
-          type="button"
-          class="btn quiet small danger"
-          data-do="forget"
-          aria-label={`Forget ${n.node}`}
-          disabled={busy}
-          onClick={() => forget(n)}
-        >
-          Forget
-        </button>
-      )}
+      {edge && n.state === "ready" && button("drain", "Drain", () => drain(n))}
+      {edge && n.state === "draining" && button("undrain", "Undrain", () => order(n.node, "undrain"))}
+      {n.down && button("forget", "Forget", () => forget(n))}
     </div>
   );
 }
