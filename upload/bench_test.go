@@ -162,6 +162,9 @@ func (b *bench) call(method, path string, body io.Reader, headers ...string) ans
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, b.server.URL+path, body)
 	b.must(err)
+	if s, ok := body.(sized); ok {
+		req.ContentLength = s.size
+	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
@@ -338,6 +341,12 @@ func noiseBytes(seed byte, size int) []byte {
 }
 
 func sum(p []byte) string { return fmt.Sprint(object.HashOf(p)) }
+
+// sized is a body of known length that is not in memory.
+type sized struct {
+	io.Reader
+	size int64
+}
 
 // readAnswer reads an answer from a connection.
 func readAnswer(t *testing.T, conn net.Conn, method string) answer {

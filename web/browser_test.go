@@ -201,7 +201,7 @@ func (b *browser) shots(name string) {
 	b.do(chromedp.EmulateViewport(390, 800))
 	b.scheme("light")
 	b.shot(name + "-narrow")
-	b.do(chromedp.ResetViewport())
+	b.do(chromedp.EmulateViewport(1280, 900))
 	b.wait(`innerWidth > 1000`)
 }
 

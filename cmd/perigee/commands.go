@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -197,7 +198,25 @@ func (c *storageCmd) Run(a *app) error {
 	if c.Child {
 		return embedded.RunChild(a.ctx, r.storageConfig(), a.stdin, a.stdout, a.stderr)
 	}
-	return embedded.Run(a.ctx, r.storageConfig(), func(addr string) { r.log.Info("the storage is up", "addr", addr) })
+	up := make(chan struct{})
+	ready := func() error {
+		select {
+		case <-up:
+			return nil
+		default:
+			return errors.New("the storage is not up yet")
+		}
+	}
+	if err := r.startAdmin(cfg.Admin.Listen, admin.Node{Ready: ready, Metrics: admin.NewRegistry()}); err != nil {
+		return err
+	}
+	r.start("storage", func(ctx context.Context) error {
+		return embedded.Run(ctx, r.storageConfig(), func(addr string) {
+			r.log.Info("the storage is up", "addr", addr)
+			close(up)
+		})
+	})
+	return r.finish(a.ctx)
 }
 
 // role reads the configuration and runs f with it.

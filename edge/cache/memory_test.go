@@ -38,12 +38,7 @@ func TestMemoryOfSlowClients(t *testing.T) {
 			fill := make(chan struct{})
 			if c.hold {
 				r.o.Break(p.Blob, cachetest.Fault{Hold: fill, At: 2 * mib})
-				defer r.idle()
-				defer func() { <-r.follow(t.Context(), p).done }()
-				defer close(fill)
-				first := r.follow(t.Context(), p)
-				first.out.await(t, 2*mib)
-				defer func() { <-first.done }()
+				r.read(p, object.Range{Length: 2 * mib})
 			} else {
 				r.mustGet("/file", data)
 				r.idle()
@@ -54,7 +49,7 @@ func TestMemoryOfSlowClients(t *testing.T) {
 			for range clients {
 				arrived.Add(1)
 				done.Go(func() {
-					b, _, err := r.e.Locate(t.Context(), p, object.Range{Length: mib})
+					b, _, err := r.e.Locate(t.Context(), p, object.Range{Length: 300_000})
 					if err != nil {
 						t.Error(err)
 						arrived.Done()
@@ -71,8 +66,10 @@ func TestMemoryOfSlowClients(t *testing.T) {
 			if used := heap() - before; used > clients*perClient {
 				t.Errorf("%d clients hold %d KiB, %d each", clients, used>>10, used/clients)
 			}
+			close(fill)
 			close(release)
 			done.Wait()
+			r.idle()
 		})
 	}
 }

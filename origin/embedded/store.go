@@ -91,14 +91,14 @@ func newStore(root string, policies map[string][]byte, started time.Time) (*stor
 }
 
 // enter waits for a free place among the active operations.
-func (s *store) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case s.active <- struct{}{}:
-		return func() { <-s.active }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+func (s *store) enter() (leave func()) {
+	s.active <- struct{}{}
+	return func() { <-s.active }
 }
+
+// toTheEnd returns a context that does not end. The server's contexts all end when it is told to stop, and the backend
+// would give up the requests under way, which are to be finished.
+func toTheEnd(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // replacing returns the lock of an object. The backend reads an object's ETag and then opens its file, and it writes an object's
 // metadata and then gives the file its name: without the lock, a get that is overtaken by a put would send the ETag of one with the
@@ -157,11 +157,8 @@ func (s *store) publishSidecar(bucket, key string) error {
 
 // PutObject stores an object durably.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (out s3response.PutObjectOutput, err error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return out, err
-	}
-	defer leave()
+	defer s.enter()()
+	ctx = toTheEnd(ctx)
 	err = s.commit(*in.Bucket, *in.Key, func(lock func()) (err error) {
 		out, err = s.Posix.PutObjectWithPostFunc(ctx, in, func(f *os.File) error {
 			defer lock()
@@ -180,7 +177,7 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (ou
 
 // CopyObject copies an object durably. Perigee never copies; other S3 tools do.
 func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	out, err := s.Posix.CopyObject(ctx, in)
+	out, err := s.Posix.CopyObject(toTheEnd(ctx), in)
 	if err != nil {
 		return out, err
 	}
@@ -192,7 +189,7 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	l := s.replacing(*in.Bucket, *in.Key)
 	l.RLock()
 	defer l.RUnlock()
-	return s.Posix.GetObject(ctx, in)
+	return s.Posix.GetObject(toTheEnd(ctx), in)
 }
 
 // HeadObject describes an object.
@@ -200,13 +197,13 @@ func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.Hea
 	l := s.replacing(*in.Bucket, *in.Key)
 	l.RLock()
 	defer l.RUnlock()
-	return s.Posix.HeadObject(ctx, in)
+	return s.Posix.HeadObject(toTheEnd(ctx), in)
 }
 
 // DeleteObject removes an object durably.
 func (s *store) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (out *s3.DeleteObjectOutput, err error) {
 	err = s.removing(*in.Bucket, *in.Key, func() error {
-		out, err = s.Posix.DeleteObject(ctx, in)
+		out, err = s.Posix.DeleteObject(toTheEnd(ctx), in)
 		return err
 	})
 	return out, err

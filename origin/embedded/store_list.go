@@ -15,14 +15,14 @@ import (
 
 // ListObjects lists as the backend does, without leftovers.
 func (s *store) ListObjects(ctx context.Context, in *s3.ListObjectsInput) (s3response.ListObjectsResult, error) {
-	out, err := s.Posix.ListObjects(ctx, in)
+	out, err := s.Posix.ListObjects(toTheEnd(ctx), in)
 	out.Contents = s.withoutLeftovers(*in.Bucket, out.Contents)
 	return out, err
 }
 
 // ListObjectsV2 lists as the backend does, without leftovers.
 func (s *store) ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input) (s3response.ListObjectsV2Result, error) {
-	out, err := s.Posix.ListObjectsV2(ctx, in)
+	out, err := s.Posix.ListObjectsV2(toTheEnd(ctx), in)
 	all := len(out.Contents)
 	out.Contents = s.withoutLeftovers(*in.Bucket, out.Contents)
 	if out.KeyCount != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/versity/versitygw/backend/posix"
@@ -22,7 +23,7 @@ func uploadsDir(bucket, key string) string {
 
 // CreateMultipartUpload begins an upload durably.
 func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
-	out, err := s.Posix.CreateMultipartUpload(ctx, in)
+	out, err := s.Posix.CreateMultipartUpload(toTheEnd(ctx), in)
 	if err != nil {
 		return out, err
 	}
@@ -51,12 +52,8 @@ func (s *store) publishMultipartSidecar(rel string) error {
 
 // UploadPart stores a part durably: whoever resumes an upload relies on the parts that were acknowledged.
 func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	out, err := s.Posix.UploadPartWithPostFunc(ctx, in, s.syncFile)
+	defer s.enter()()
+	out, err := s.Posix.UploadPartWithPostFunc(toTheEnd(ctx), in, s.syncFile)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +62,7 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 
 // UploadPartCopy makes a part of an object, durably.
 func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
-	out, err := s.Posix.UploadPartCopy(ctx, in)
+	out, err := s.Posix.UploadPartCopy(toTheEnd(ctx), in)
 	if err != nil {
 		return out, err
 	}
@@ -86,13 +83,13 @@ func (s *store) publishPart(bucket, key, id string, number int32) error {
 // AbortMultipartUpload throws an upload away. That is not synced: after a power cut it may be there again, and whoever
 // looks for old uploads finds it again.
 func (s *store) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput) error {
-	return s.Posix.AbortMultipartUpload(ctx, in)
+	return s.Posix.AbortMultipartUpload(toTheEnd(ctx), in)
 }
 
 // completion is a CompleteMultipartUpload under way, and those that wait for it.
 type completion struct {
-	turn  chan struct{} // holds one token
-	users int
+	sync.Mutex     // held by the one that works
+	users      int // guarded by store.mu
 }
 
 // CompleteMultipartUpload joins the parts durably. Of several calls for one upload, one works and the others wait: the backend
@@ -102,19 +99,12 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	if in.Key == nil || in.UploadId == nil || in.MultipartUpload == nil {
 		return none, "", s3err.GetAPIError(s3err.ErrInvalidRequest)
 	}
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return none, "", err
-	}
-	defer leave()
-	done, err := s.turn(ctx, *in.UploadId)
-	if err != nil {
-		return none, "", err
-	}
-	defer done()
+	defer s.enter()()
+	defer s.turn(*in.UploadId)()
+	ctx = toTheEnd(ctx)
 	var out s3response.CompleteMultipartUploadResult
 	var version string
-	err = s.commit(*in.Bucket, *in.Key, func(lock func()) (err error) {
+	err := s.commit(*in.Bucket, *in.Key, func(lock func()) (err error) {
 		joiner := s.joiner(len(in.MultipartUpload.Parts), lock)
 		out, version, err = s.Posix.CompleteMultipartUploadWithCopy(ctx, in, joiner)
 		return err
@@ -156,29 +146,24 @@ func (s *store) checkCompleted(bucket, key, id string) error {
 	return nil
 }
 
-// turn waits until nobody else completes upload id.
-func (s *store) turn(ctx context.Context, id string) (done func(), err error) {
+// turn waits until nobody else completes upload id, and returns what ends the turn.
+func (s *store) turn(id string) (done func()) {
 	id = strings.Clone(id) // the server reuses the memory of its requests
 	s.mu.Lock()
 	c := s.completing[id]
 	if c == nil {
-		c = &completion{turn: make(chan struct{}, 1)}
+		c = &completion{}
 		s.completing[id] = c
 	}
 	c.users++
 	s.mu.Unlock()
-	leave := func() {
+	c.Lock()
+	return func() {
+		c.Unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if c.users--; c.users == 0 {
 			delete(s.completing, id)
 		}
-	}
-	select {
-	case c.turn <- struct{}{}:
-		return func() { <-c.turn; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
 	}
 }

@@ -175,7 +175,7 @@ function Facts({ item }: { item: Item }) {
       return (
         <>
           <span class="state bad">Failed</span>
-          <span>{sent}</span>
+          <span>{item.upload?.url ? sent : bytes(size)}</span>
         </>
       );
     case "done": {
