@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"perigee/clock"
 	"perigee/edge/cache"
+	"perigee/object"
 )
 
 // Server answers readers over HTTP/1.1. It is an http.Handler; Serve runs it with the limits of a public listener.
@@ -54,13 +54,24 @@ func NewServer(cfg ServerConfig) *Server {
 	return s
 }
 
-// cacheName returns the name of a node as Cache-Status takes it: a token if it begins like one, else a string (RFC 8941
-// §3.3.3, §3.3.4).
+// cacheName returns the name of a node as Cache-Status takes it (RFC 8941 §3.3): a token if it is a label that begins with a
+// letter, else a string.
 func cacheName(node string) string {
-	if node != "" && 'a' <= node[0] && node[0] <= 'z' {
+	if _, err := object.ParseSite(node); err == nil && node[0] >= 'a' {
 		return node
 	}
-	return strconv.Quote(node)
+	b := []byte{'"'}
+	for i := range len(node) {
+		switch c := node[i]; {
+		case c < ' ' || c > '~':
+			b = append(b, '?')
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(append(b, '"'))
 }
 
 // ServeHTTP implements http.Handler.

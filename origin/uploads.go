@@ -14,6 +14,8 @@ import (
 // ListUploads yields the unfinished multipart uploads of keys that begin with prefix and that were started before the
 // given time. An error ends it and is the last thing yielded.
 //
+// MinIO finds uploads only when prefix is the whole key; it removes abandoned ones by itself, after a day.
+//
 // Pages are cut by key alone, because stores disagree on how an upload id continues a page. So a key with very many
 // uploads (more than fit a page, 1,000) may show only some of them; the next call, after those were aborted, shows the rest.
 func (w *Writer) ListUploads(ctx context.Context, prefix string, before time.Time) iter.Seq2[Upload, error] {

@@ -18,6 +18,7 @@ type geoCmd struct {
 	Build  geoBuildCmd  `cmd:"" help:"Make a compact table of city databases."`
 	Info   geoInfoCmd   `cmd:"" help:"Describe the table inside the binary, or a file."`
 	Lookup geoLookupCmd `cmd:"" help:"Say where addresses are."`
+	Update geoUpdateCmd `cmd:"" help:"Put a new database into use, live."`
 }
 
 type geoBuildCmd struct {

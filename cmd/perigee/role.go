@@ -202,7 +202,8 @@ func listen(network, addr, what string) (net.Listener, error) {
 	return ln, nil
 }
 
-// geo returns the operator's GeoIP database, or the table in the binary. It is opened once: it takes tens of megabytes.
+// geo returns the operator's GeoIP database, or the table in the binary. It is opened once, for it takes tens of
+// megabytes, and followed: a new file is put into use while everything runs.
 func (r *role) geo() (*geo.Holder, error) {
 	if r.places != nil {
 		return r.places, nil
@@ -211,22 +212,22 @@ func (r *role) geo() (*geo.Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := geo.NewHolder(db)
-	if file := r.cfg.DNS.Geo; file != "" {
-		if err := h.Swap(file); err != nil {
-			return nil, err
-		}
-		r.start("geo data", func(ctx context.Context) error { return r.watchGeo(ctx, h) })
+	h, file := geo.NewHolder(db), geoFile(r.cfg)
+	seen, err := os.Stat(file)
+	if err == nil {
+		err = h.Swap(file)
 	}
+	if err != nil && (r.cfg.DNS.Geo != "" || !errors.Is(err, os.ErrNotExist)) {
+		return nil, fmt.Errorf("GeoIP database: %w", err)
+	}
+	r.start("geo data", func(ctx context.Context) error { return r.watchGeo(ctx, h, file, seen) })
 	r.places = h
 	return h, nil
 }
 
-// watchGeo puts the operator's database into use again whenever its file was replaced.
-func (r *role) watchGeo(ctx context.Context, h *geo.Holder) error {
-	file := r.cfg.DNS.Geo
-	last, _ := os.Stat(file)
-	t := r.clock.NewTicker(2 * time.Second)
+// watchGeo puts file into use whenever it is another one than seen.
+func (r *role) watchGeo(ctx context.Context, h *geo.Holder, file string, seen os.FileInfo) error {
+	t := r.clock.NewTicker(time.Second)
 	defer t.Stop()
 	for {
 		select {
@@ -235,10 +236,10 @@ func (r *role) watchGeo(ctx context.Context, h *geo.Holder) error {
 		case <-t.C():
 		}
 		now, err := os.Stat(file)
-		if err != nil || last != nil && os.SameFile(now, last) && now.ModTime().Equal(last.ModTime()) {
+		if err != nil || seen != nil && os.SameFile(now, seen) && now.ModTime().Equal(seen.ModTime()) {
 			continue
 		}
-		last = now
+		seen = now
 		if err := h.Swap(file); err != nil {
 			r.log.Error("the new geo data is not used; the old stays", "file", file, "err", err)
 			continue

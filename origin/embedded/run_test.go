@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"perigee/object"
 	"perigee/origin"
@@ -262,5 +264,36 @@ func TestEarlyAnswersArrive(t *testing.T) {
 				t.Fatalf("a put of %d bytes: %v, want %v", size, err, origin.ErrPrecondition)
 			}
 		}
+	}
+}
+
+// TestListUploads lists unfinished uploads by a prefix, over more than one page.
+func TestListUploads(t *testing.T) {
+	s := origintest.Start(t)
+	w := writer(t, s.Config())
+	const n = 1005 // a page has 1,000
+	want := map[object.Key]string{}
+	for i := range n {
+		key := object.Key(fmt.Sprintf("u/%04d", i))
+		id, err := w.Create(t.Context(), key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[key] = id
+	}
+	if _, err := w.Create(t.Context(), "w/other", ""); err != nil {
+		t.Fatal(err)
+	}
+	for up, err := range w.ListUploads(t.Context(), "u/", time.Now().Add(time.Hour)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want[up.Key] != up.ID {
+			t.Fatalf("listed %+v", up)
+		}
+		delete(want, up.Key)
+	}
+	if len(want) != 0 {
+		t.Fatalf("%d of %d are not listed", len(want), n)
 	}
 }
