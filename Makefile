@@ -10,10 +10,10 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-TEST_TIMEOUT := 15m
+BENCHTIME := 5s
 
-# One package takes at most this much of a machine that other packages test on at the same time.
-GO_TEST_FLAGS := -timeout $(TEST_TIMEOUT)
+# The whole-system tests run the binary that people run.
+E2E := E2E_BINARY=$(CURDIR)/bin/perigee go test -count 1 -timeout 60m ./e2e
 
 CONSOLE_SOURCES := $(shell find web/console web/*.json web/*.ts 2>/dev/null) # folders too: they change when a file goes
 CONSOLE := web/dist/.vite/manifest.json
@@ -26,9 +26,7 @@ run: build ## start everything on this machine; ARGS="--data DIR" and the like g
 
 test: packages console console-test vet go-test ## all set-up, then every test
 
-lint: console-lint vet ## gofmt, go vet, staticcheck and the linters of the console
-	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); \
-	if [[ -n $$unformatted ]]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
+lint: format console-lint vet ## gofmt, go vet, staticcheck and the linters of the console
 	go run $(STATICCHECK) ./...
 
 clean: ## remove what was built, not the data
@@ -47,7 +45,16 @@ image: build ## the container image perigee:local, from the binary alone; needs 
 compose-keys: ## random keys for docker-compose.yml, into .env, once
 	deploy/compose-keys
 
+picture: build ## docs/console.png, as the browser test sees the console; needs Chromium
+	E2E_PICTURE=$(CURDIR)/docs/console.png $(E2E) -run '^TestBrowserUpload$$'
+
 ##@ Proofs
+
+bench: build ## how soon an overwrite and a delete are effective on every edge; BENCHTIME=5s
+	$(E2E) -run '^$$' -bench . -benchtime $(BENCHTIME)
+
+demo: build ## all of Go's src and test put, fetched through three edges, killed and fetched again
+	E2E_TREE=full $(E2E) -v -run '^TestTreeSurvivesKill9$$'
 
 test-compose: build ## the journey in containers, one of each kind killed; needs Docker or root
 	deploy/engine deploy/test-compose
@@ -61,6 +68,10 @@ help: ## this list
 packages:
 	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils gcc=gcc,libc6-dev
 
+format:
+	@unformatted=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
+	if [[ -n $$unformatted ]]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
+
 console-lint: $(NODE_MODULES)
 	npm --prefix web run --silent lint
 
@@ -70,12 +81,13 @@ console-test: $(NODE_MODULES) console-lint
 vet: $(CONSOLE)
 	CGO_ENABLED=0 go vet -trimpath ./... # the flags of bin/perigee, so that dependencies are compiled once
 
-go-test: $(CONSOLE)
+# Nothing is taken from the test cache, which does not see the programs that tests start.
+go-test: build
 	@race=-race; \
 	if [[ $$(go env CGO_ENABLED) != 1 ]] || ! command -v "$$(go env CC)" >/dev/null; then \
 		race=; echo "the tests run without the race detector: it needs a C compiler"; \
 	fi; \
-	set -x; go run ./scripts/testreport -skips .ci/skips -- $$race $(GO_TEST_FLAGS) ./...
+	set -x; E2E_BINARY=$(CURDIR)/bin/perigee go run ./scripts/testreport -skips .ci/skips -- $$race -count 1 -timeout 15m ./...
 
 # The go command knows best what is stale, so it is always asked.
 bin/perigee: FORCE | $(CONSOLE)
@@ -92,4 +104,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys test-compose help packages console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench demo test-compose help packages format console-lint console-test vet go-test FORCE

@@ -18,7 +18,7 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer, e *cache.Engine) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "perigee_edge_requests_total", Help: "Answers by status, cache outcome (RFC 9211 fwd, or hit) and reason.",
+			Name: "perigee_edge_requests_total", Help: "Answers by status, cache outcome (RFC 9211 fwd, hit, or none if the cache was not asked) and reason.",
 		}, []string{"status", "outcome", "reason"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "perigee_edge_sent_bytes_total", Help: "Bytes of bodies sent to clients, by cache outcome.",
@@ -52,11 +52,14 @@ func registerEngine(reg prometheus.Registerer, e *cache.Engine) {
 	gauge("lease_seconds", "How long the last word of the purge log is still good.", func(cache.Stats) int64 { return int64(e.LeaseLeft().Seconds()) })
 }
 
-func (m *Metrics) request(status int, o cache.Outcome, sent int64) {
-	outcome := "hit"
-	if !o.Hit() {
-		outcome = string(o.Fwd)
+func (m *Metrics) count(x *exchange) {
+	outcome := string(x.outcome.Fwd)
+	switch {
+	case x.remembered():
+		outcome = "hit"
+	case x.outcome.Hit():
+		outcome = "none"
 	}
-	m.requests.WithLabelValues(strconv.Itoa(status), outcome, string(o.Reason)).Inc()
-	m.bytes.WithLabelValues(outcome).Add(float64(sent))
+	m.requests.WithLabelValues(strconv.Itoa(x.status), outcome, string(x.outcome.Reason)).Inc()
+	m.bytes.WithLabelValues(outcome).Add(float64(x.sent))
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -30,6 +31,12 @@ type exchange struct {
 	sent    int64
 }
 
+// remembered reports whether the engine knew what the answer says: the file, or that there is none.
+func (x *exchange) remembered() bool {
+	absence := x.path != "" && (x.outcome.Reason == cache.ReasonAbsent || x.outcome.Reason == cache.ReasonDeleted)
+	return x.outcome.Hit() && (x.pointer != nil || absence)
+}
+
 // failure is an answer that is not the file: a status and a sentence.
 type failure struct {
 	status int
@@ -55,7 +62,10 @@ func (x *exchange) parse() *failure {
 	if rest, ok := strings.CutPrefix(target, VersionPrefix); ok {
 		return x.parseVersion(rest)
 	}
-	path, err := object.ParseRequestPath(target)
+	if target != "" && target[0] != '/' { // "*"; an empty one is the '/' of an absolute form (RFC 9112 §3.2.2)
+		return &failure{http.StatusBadRequest, cache.ReasonBadRequest, "The request target does not begin with '/'."}
+	}
+	path, err := object.ParseRequestPath(cmp.Or(target, "/"))
 	if err != nil {
 		return &failure{http.StatusBadRequest, cache.ReasonBadRequest, sentence(err)}
 	}

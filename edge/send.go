@@ -51,8 +51,8 @@ func (x *exchange) cacheControl() string {
 // isActive reports whether a browser may run script in a document of this type.
 func isActive(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return true
+	if err != nil || !strings.Contains(t, "/") {
+		return true // a browser may make anything of it
 	}
 	return strings.HasSuffix(t, "html") || strings.HasSuffix(t, "xml") || strings.HasPrefix(t, "multipart/") ||
 		t == "text/xsl" || t == "application/pdf"
@@ -218,8 +218,8 @@ func (x *exchange) sendFailure(f *failure) {
 func (x *exchange) writeFailureStatus() {
 	o := x.outcome
 	s := x.s.node
-	if o.Hit() && x.path != "" && (o.Reason == cache.ReasonAbsent || o.Reason == cache.ReasonDeleted) {
-		s += "; hit" // the absence itself was remembered
+	if x.remembered() {
+		s += "; hit" // the absence itself
 		x.writeAge()
 	} else if !o.Hit() {
 		s += "; fwd=" + string(o.Fwd)

@@ -95,7 +95,7 @@ func (s *Server) logAccess(x *exchange) {
 		s.counters.misses.Add(1)
 	}
 	if s.metrics != nil {
-		s.metrics.request(x.status, x.outcome, x.sent)
+		s.metrics.count(x)
 	}
 	if s.access == nil {
 		return

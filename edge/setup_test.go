@@ -40,7 +40,7 @@ type web struct {
 	stop func() error
 }
 
-func newEngine(t *testing.T, o *cachetest.Origin, edit func(*cache.Config)) *cache.Engine {
+func newEngine(t testing.TB, o *cachetest.Origin, edit func(*cache.Config)) *cache.Engine {
 	t.Helper()
 	cfg := cache.Config{
 		Dir: t.TempDir(), Size: 256 << 20, RAM: 16 << 20, Origin: o, Clock: clock.System, Log: slog.New(slog.DiscardHandler),

@@ -33,35 +33,30 @@ func (p *Publisher) body(w http.ResponseWriter, r *http.Request) *body {
 }
 
 func (b *body) Read(to []byte) (int, error) {
-	if !b.extend() {
+	if !b.allow(b.clock.Now().Add(b.idle)) {
 		return 0, errEnded
 	}
 	n, err := b.r.Read(to)
-	if err != nil && err != io.EOF && b.isEnded() {
+	// The limit is on the publisher. While we are busy with what it sent there is none, or it would end the request.
+	if !b.allow(time.Time{}) && err != nil && err != io.EOF {
 		err = errEnded
 	}
 	return n, err
 }
 
-// extend gives the next read its time; false means that the body was ended.
-func (b *body) extend() bool {
+// Close implements io.Closer.
+func (b *body) Close() error { return b.r.Close() }
+
+// allow sets until when the connection may be read; false means that the body was ended.
+func (b *body) allow(until time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended {
 		return false
 	}
 	// A connection without deadlines, as some tests have, is read without.
-	_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.idle))
+	_ = b.rc.SetReadDeadline(until)
 	return true
-}
-
-// Close implements io.Closer.
-func (b *body) Close() error { return b.r.Close() }
-
-func (b *body) isEnded() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ended
 }
 
 // end makes the present and all later reads fail. It does not block and may be called from any goroutine.

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"perigee/catalog"
 	"perigee/object"
+	"perigee/purge"
 )
 
 func TestPutGetDelete(t *testing.T) {
@@ -63,6 +65,34 @@ func TestPutGetDelete(t *testing.T) {
 	}
 	if fmt.Sprint(kinds) != "[published published deleted published]" {
 		t.Errorf("events %v", kinds)
+	}
+}
+
+// slowProof says yes after a while, unless it was told to stop.
+type slowProof time.Duration
+
+func (d slowProof) Wait(ctx context.Context, at purge.Position) bool {
+	t := time.NewTimer(time.Duration(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return !at.IsZero()
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// TestWait: ?wait= waits for the proof, also longer than a publisher may be silent.
+func TestWait(t *testing.T) {
+	b := newBench(t, Config{Idle: 100 * time.Millisecond, Proof: slowProof(300 * time.Millisecond)})
+	if r := b.want(b.put("/a?wait=20s", "x"), 201).result(t); r.Effective == nil || !*r.Effective {
+		t.Errorf("effective: %v", r.Effective)
+	}
+	if r := b.want(b.put("/a?wait=1ms", "y"), 200).result(t); r.Effective == nil || *r.Effective {
+		t.Errorf("effective after 1 ms: %v", r.Effective)
+	}
+	if r := b.want(b.call("DELETE", "/api/v1/sites/www/files/a?wait=20", nil), 200).result(t); r.Effective == nil || !*r.Effective {
+		t.Errorf("delete effective: %v", r.Effective)
 	}
 }
 

@@ -193,7 +193,7 @@ func TestBrowserTakesDroppedFolders(t *testing.T) {
 	b := newBrowser(t, w)
 	b.open("/")
 	dir := filepath.Join(t.TempDir(), "site")
-	const many = 250 // a folder is read in portions of a hundred
+	const many = 2000 // a folder is read in portions of a hundred
 	for i := range many {
 		p := filepath.Join(dir, fmt.Sprintf("d%d", i%3), fmt.Sprintf("f%03d.txt", i))
 		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
@@ -281,6 +281,8 @@ func TestBrowserListsPurgesAndDeletes(t *testing.T) {
 	b.wait(`document.querySelector('#files-table tr[data-path="/live/new.txt"]') !== null`)
 	b.fill("#prefix", "/")
 	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 50`)
+	b.fill("#prefix", "/img/photo-01")
+	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 10`)
 	b.shots("files")
 }
 

@@ -19,6 +19,8 @@ const (
 	proofRest = 50 * time.Millisecond
 	// heartbeat keeps proxies from closing a silent stream, and finds clients that are gone.
 	heartbeat = 15 * time.Second
+	// streamFor is how long a stream lasts at most: then the browser comes again, and its session is looked at again.
+	streamFor = 10 * time.Minute
 	// writeTimeout is how long a client may take to accept one event.
 	writeTimeout = 10 * time.Second
 )
@@ -91,15 +93,19 @@ func (s *Server) events(c *gin.Context) {
 	out.release()
 }
 
-// pump writes what is queued for l until the client is gone or the hub is closed.
+// pump writes what is queued for l until the client is gone, the hub is closed or streamFor is over.
 func (s *Server) pump(ctx context.Context, l *listener, out *eventWriter) {
 	beat := s.cfg.Clock.NewTicker(heartbeat)
 	defer beat.Stop()
+	end := s.cfg.Clock.NewTimer(streamFor)
+	defer end.Stop()
 	for out.err == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.hub.done:
+			return
+		case <-end.C():
 			return
 		case <-l.lost:
 			dropQueued(l)

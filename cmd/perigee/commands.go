@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,7 +43,25 @@ func (c *upCmd) Run(a *app) error {
 	})
 }
 
-type uploadCmd struct{}
+// adminFlag is the admin address of a role that runs alone. Without it, and without one in the configuration, there is
+// none: several roles of one machine cannot share the default.
+type adminFlag struct {
+	Admin string `placeholder:"ADDR" help:"Address of health, readiness and metrics; else admin.listen, if the configuration sets it."`
+}
+
+func (f adminFlag) addr(c *config.Config, own string) string {
+	switch {
+	case f.Admin != "":
+		return f.Admin
+	case own != "":
+		return own
+	case !strings.HasPrefix(c.Origin("admin.listen"), "default.yaml:"):
+		return c.Admin.Listen
+	}
+	return ""
+}
+
+type uploadCmd struct{ adminFlag }
 
 // Run runs the API and the console.
 func (c *uploadCmd) Run(a *app) error {
@@ -53,7 +73,7 @@ func (c *uploadCmd) Run(a *app) error {
 		ln, n, err := r.startAPI(a.ctx, m)
 		if err == nil {
 			r.report("api", fleet.RoleAPI, m.bus)
-			err = r.startAdmin(r.cfg.Admin.Listen, *n)
+			err = r.startAdmin(c.addr(r.cfg, ""), *n)
 		}
 		if err != nil {
 			return errors.Join(err, r.stop())
@@ -69,7 +89,7 @@ type edgeCmd struct {
 	Cache     string `placeholder:"DIR" help:"Cache directory."`
 	CacheSize string `placeholder:"SIZE" help:"Bytes on disk, such as 10GB."`
 	RAM       string `name:"ram" placeholder:"SIZE" help:"Bytes in memory for small files, such as 256MB."`
-	Admin     string `placeholder:"ADDR" help:"Address of health, readiness and metrics."`
+	adminFlag
 }
 
 // Run runs one edge.
@@ -92,7 +112,7 @@ func (c *edgeCmd) Run(a *app) error {
 		}
 		_, n, err := r.startEdge(a.ctx, e, ln, client)
 		if err == nil {
-			err = r.startAdmin(e.Admin, *n)
+			err = r.startAdmin(c.addr(r.cfg, e.Admin), *n)
 		}
 		if err != nil {
 			return errors.Join(err, r.stop())
@@ -108,9 +128,6 @@ func (c *edgeCmd) override(e *config.Edge) error {
 	}
 	if c.Cache != "" {
 		e.Cache = c.Cache
-	}
-	if c.Admin != "" {
-		e.Admin = c.Admin
 	}
 	for _, f := range []struct {
 		flag, text string
@@ -132,7 +149,7 @@ type dnsCmd struct {
 	Name   string `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
 	Listen string `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
 	Geo    string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table."`
-	Admin  string `placeholder:"ADDR" help:"Address of health, readiness and metrics."`
+	adminFlag
 }
 
 // Run runs the DNS server.
@@ -142,7 +159,7 @@ func (c *dnsCmd) Run(a *app) error {
 		for _, f := range []struct {
 			text string
 			to   *string
-		}{{c.Listen, &d.Listen}, {c.Geo, &d.Geo}, {c.Admin, &d.Admin}} {
+		}{{c.Listen, &d.Listen}, {c.Geo, &d.Geo}} {
 			if f.text != "" {
 				*f.to = f.text
 			}
@@ -154,7 +171,7 @@ func (c *dnsCmd) Run(a *app) error {
 		s, n, err := r.startDNS(m)
 		if err == nil {
 			r.report(c.Name, fleet.RoleDNS, m.bus)
-			err = r.startAdmin(d.Admin, *n)
+			err = r.startAdmin(c.addr(r.cfg, d.Admin), *n)
 		}
 		if err != nil {
 			return errors.Join(err, r.stop())
@@ -164,7 +181,7 @@ func (c *dnsCmd) Run(a *app) error {
 	})
 }
 
-type busCmd struct{}
+type busCmd struct{ adminFlag }
 
 // Run runs the embedded NATS server.
 func (c *busCmd) Run(a *app) error {
@@ -173,7 +190,7 @@ func (c *busCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		if err := r.startAdmin(r.cfg.Admin.Listen, admin.Node{Ready: s.Health, Metrics: admin.NewRegistry()}); err != nil {
+		if err := r.startAdmin(c.addr(r.cfg, ""), admin.Node{Ready: s.Health, Metrics: admin.NewRegistry()}); err != nil {
 			return errors.Join(err, r.stop())
 		}
 		r.log.Info("the bus is up", "addr", s.Addr())
@@ -182,41 +199,42 @@ func (c *busCmd) Run(a *app) error {
 }
 
 type storageCmd struct {
+	adminFlag
 	Child bool `hidden:"" help:"Be the child of perigee up."`
 }
 
 // Run runs the embedded S3 server.
 func (c *storageCmd) Run(a *app) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	r, err := newRole(cfg, a.stdout, a.stderr)
-	if err != nil {
-		return err
-	}
 	if c.Child {
+		cfg, err := a.load()
+		if err != nil {
+			return err
+		}
+		r, err := newRole(cfg, a.stdout, a.stderr)
+		if err != nil {
+			return err
+		}
 		return embedded.RunChild(a.ctx, r.storageConfig(), a.stdin, a.stdout, a.stderr)
 	}
-	up := make(chan struct{})
-	ready := func() error {
-		select {
-		case <-up:
-			return nil
-		default:
-			return errors.New("the storage is not up yet")
-		}
-	}
-	if err := r.startAdmin(cfg.Admin.Listen, admin.Node{Ready: ready, Metrics: admin.NewRegistry()}); err != nil {
-		return err
-	}
-	r.start("storage", func(ctx context.Context) error {
-		return embedded.Run(ctx, r.storageConfig(), func(addr string) {
-			r.log.Info("the storage is up", "addr", addr)
-			close(up)
+	return a.role(func(r *role) error {
+		var up atomic.Bool
+		r.start("storage", func(ctx context.Context) error {
+			return embedded.Run(ctx, r.storageConfig(), func(addr string) {
+				up.Store(true)
+				r.log.Info("the storage is up", "addr", addr)
+			})
 		})
+		ready := func() error {
+			if !up.Load() {
+				return errors.New("the storage is starting")
+			}
+			return nil
+		}
+		if err := r.startAdmin(c.addr(r.cfg, ""), admin.Node{Ready: ready, Metrics: admin.NewRegistry()}); err != nil {
+			return errors.Join(err, r.stop())
+		}
+		return r.finish(a.ctx)
 	})
-	return r.finish(a.ctx)
 }
 
 // role reads the configuration and runs f with it.

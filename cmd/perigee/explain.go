@@ -9,7 +9,7 @@ import (
 
 type explainCmd struct {
 	remote
-	Target string `arg:"" placeholder:"URL|SITE:/path" help:"A file."`
+	Target string `arg:"" help:"A file, as its URL or as SITE:/path."`
 	IP     string `name:"ip" placeholder:"ADDR" help:"The client's address; this machine's if it is not given."`
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -222,6 +223,7 @@ func TestPutEndsWhenInterrupted(t *testing.T) {
 	s.Before = func(r *http.Request) int {
 		if r.Method == http.MethodPut {
 			cancel()
+			io.Copy(io.Discard, r.Body) // until then the server does not notice that its client has gone
 			<-r.Context().Done()
 		}
 		return 0

@@ -87,7 +87,7 @@ func orDash(s string) string {
 // nodeArgs are the arguments of the commands that order a node about.
 type nodeArgs struct {
 	remote
-	Node string `arg:"" placeholder:"NODE" help:"Name of the node."`
+	Node string `arg:"" help:"Name of the node."`
 }
 
 func (c *nodeArgs) order(a *app, call func(*client.Client) error, said string) error {

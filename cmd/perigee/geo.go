@@ -27,7 +27,7 @@ type geoBuildCmd struct {
 	Licence     string   `required:"" placeholder:"SPDX" help:"Licence of the data."`
 	Attribution string   `required:"" placeholder:"TEXT" help:"What its licence wants shown."`
 	Built       string   `placeholder:"YYYY-MM-DD" help:"When the data was built; else what the files say."`
-	Files       []string `arg:"" name:"file" placeholder:"FILE.mmdb" help:"City databases; IPv4 and IPv6 may be apart."`
+	Files       []string `arg:"" name:"file" help:"City databases; IPv4 and IPv6 may be apart."`
 }
 
 // Run builds a table. The old file stays until the new one is whole.
@@ -117,7 +117,7 @@ func (c *geoInfoCmd) Run(a *app) error {
 
 type geoLookupCmd struct {
 	geoSource
-	Addrs []string `arg:"" name:"addr" placeholder:"ADDR" help:"IP addresses."`
+	Addrs []string `arg:"" name:"addr" help:"IP addresses."`
 }
 
 // geoAnswer is one line of geo lookup --json.

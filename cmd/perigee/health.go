@@ -11,7 +11,7 @@ import (
 
 // healthCmd is the health check of a container that has no other program.
 type healthCmd struct {
-	URL     string        `arg:"" name:"url" placeholder:"URL" help:"Such as http://127.0.0.1:8081/readyz."`
+	URL     string        `arg:"" name:"url" help:"Such as http://127.0.0.1:8081/readyz."`
 	Timeout time.Duration `default:"2s" help:"How long to wait for the answer."`
 }
 

@@ -10,7 +10,7 @@ import (
 
 type lsCmd struct {
 	remote
-	Target string `arg:"" optional:"" placeholder:"SITE:/prefix" help:"What the paths begin with; www:/ if it is not given. A prefix need not end at a '/'."`
+	Target string `arg:"" optional:"" help:"What the paths begin with, as SITE:/prefix; www:/ if it is not given. A prefix need not end at a '/'."`
 	Long   bool   `short:"l" help:"Print SHA-256, version and URL too."`
 }
 

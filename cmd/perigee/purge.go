@@ -12,7 +12,7 @@ import (
 
 type purgeCmd struct {
 	remote
-	Targets []string      `arg:"" optional:"" name:"target" placeholder:"URL|SITE:/path" help:"Files."`
+	Targets []string      `arg:"" optional:"" name:"target" help:"Files, as URLs or as SITE:/path."`
 	Prefix  []string      `placeholder:"SITE:/dir/" help:"Everything below a directory; may be repeated."`
 	Tag     []string      `placeholder:"TAG" help:"Everything that carries a tag, on --site; may be repeated."`
 	All     bool          `help:"Everything on --site."`

@@ -18,8 +18,8 @@ import (
 
 type putCmd struct {
 	remote
-	Source       string        `arg:"" placeholder:"FILE|DIR" help:"File or directory."`
-	Target       string        `arg:"" optional:"" placeholder:"SITE:/path" help:"Where to; www:/ if it is not given. A file goes to that path, or below it if it ends in '/'. Of a directory, the content goes below it."`
+	Source       string        `arg:"" help:"File or directory."`
+	Target       string        `arg:"" optional:"" help:"Where to, as SITE:/path; www:/ if it is not given. A file goes to that path, or below it if it ends in '/'. Of a directory, the content goes below it."`
 	Jobs         int           `short:"j" default:"16" help:"Files at a time."`
 	Tags         string        `placeholder:"A,B" help:"Tags, for purging."`
 	CacheControl string        `placeholder:"VALUE" help:"Cache-Control that readers get on the path's URL."`

@@ -15,7 +15,7 @@ import (
 
 type rmCmd struct {
 	remote
-	Targets   []string `arg:"" name:"target" placeholder:"SITE:/path" help:"Files, or with -r directories."`
+	Targets   []string `arg:"" name:"target" help:"Files, as SITE:/path, or with -r directories."`
 	Recursive bool     `short:"r" help:"Delete everything below the paths."`
 	Yes       bool     `short:"y" help:"Do not ask."`
 	Jobs      int      `short:"j" default:"16" help:"Files at a time."`

@@ -28,7 +28,7 @@ func (t target) dir() (object.Prefix, error) { return object.ParsePrefix(t.path)
 
 func parseTarget(s string) (target, error) {
 	site, path, ok := strings.Cut(s, ":")
-	if !ok && strings.HasPrefix(s, "/") {
+	if strings.HasPrefix(s, "/") {
 		site, path = defaultSite, s
 	} else if !ok || strings.HasPrefix(path, "//") {
 		return target{}, fmt.Errorf("%q: name a place on a site as SITE:/path, such as %s:/docs/a.txt", s, defaultSite)

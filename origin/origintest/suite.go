@@ -16,7 +16,8 @@ import (
 )
 
 // Test runs the suite against a real S3. config gives the account that may do everything; each case makes a bucket of its own with
-// it, so that a store with other contents can be tested too. Buckets and objects are left behind.
+// it, so that a store with other contents can be tested too, and the cases run in parallel. Buckets and objects are left
+// behind.
 func Test(t *testing.T, config func(t *testing.T) origin.Config) {
 	for _, c := range []struct {
 		name string
@@ -47,7 +48,10 @@ func Test(t *testing.T, config func(t *testing.T) origin.Config) {
 		{"body cut short", cutShort},
 		{"answer lost", answerLost},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, openBucket(t, config(t))) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, openBucket(t, config(t)))
+		})
 	}
 }
 

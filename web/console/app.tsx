@@ -8,7 +8,7 @@ import { FilesView } from "./files";
 import { FleetView } from "./fleet";
 import { type LiveState, liveState } from "./live";
 import { announcement, Dialog } from "./parts";
-import { active } from "./queue";
+import { active, busy } from "./queue";
 import { UploadView } from "./upload";
 
 const views = { upload: "Upload", files: "Files", fleet: "Fleet", explain: "Explain" } as const;
@@ -62,7 +62,7 @@ export function App() {
           <Connection />
         </div>
       </header>
-      <main id="main" class="wrap" tabIndex={-1}>
+      <main id="main" class="wrap stack" tabIndex={-1}>
         {signedOut.value && <SignedOut />}
         {view === "upload" && <UploadView />}
         {view === "files" && <FilesView />}
@@ -85,8 +85,10 @@ const connection: Record<LiveState, [word: string, look: string, title: string]>
   offline: ["No answer", "bad", "Perigee does not answer; the page keeps asking"],
 };
 
+const ended: (typeof connection)[LiveState] = ["Signed out", "idle", "The session has ended"];
+
 function Connection() {
-  const [word, look, title] = connection[liveState.value];
+  const [word, look, title] = signedOut.value ? ended : connection[liveState.value];
   return (
     <div class="live" id="live-state" data-live={liveState.value} title={title}>
       <span class={`state ${look}`}>{word}</span>
@@ -114,7 +116,7 @@ function Footer() {
   const user = meta("perigee-user");
   useEffect(() => {
     const warn = (e: BeforeUnloadEvent) => {
-      if (active.value > 0) {
+      if (busy()) {
         e.preventDefault();
       }
     };

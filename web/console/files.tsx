@@ -159,9 +159,15 @@ export function FilesView() {
         <h1 tabIndex={-1}>Files</h1>
       </div>
       {sitesProblem.value && <Failure problem={sitesProblem.value} retry={loadSites} />}
-      <div class="fields">
-        {sites.value.length > 1 && <SitePicker id="files-site" label="Site" />}
-        <PrefixFilter />
+      <div class="row">
+        {sites.value.length > 1 && (
+          <div class="search">
+            <SitePicker id="files-site" label="Site" />
+          </div>
+        )}
+        <div class="search">
+          <PrefixFilter />
+        </div>
       </div>
       {problem.value && <Failure problem={problem.value} retry={load} />}
       <div class="card flush">
@@ -315,7 +321,9 @@ function Outcome({ r, dismiss }: { r: Result; dismiss: () => void }) {
   return (
     <div class={`note ${p.effective ? "ok" : "warn"} purge-proof`} data-effective={p.effective}>
       <div class="row">
-        <strong>Purge {proofLine(p)}</strong>
+        <strong>
+          {p.total > 0 ? "Purge" : "Purge recorded;"} {proofLine(p)}
+        </strong>
         <span class="small num">
           {p.edges
             .map((e) => `${e.node} ${e.applied ? (e.ms === null ? "applied" : milliseconds(e.ms)) : "pending"}`)

@@ -102,13 +102,17 @@ function NodeTable({ nodes, serverNow }: { nodes: readonly FleetNode[]; serverNo
           </tr>
         </thead>
         <tbody>
-          {nodes.map((n) => (
+          {edgesFirst(nodes).map((n) => (
             <Row key={n.node} n={n} serverNow={serverNow} />
           ))}
         </tbody>
       </table>
     </div>
   );
+}
+
+function edgesFirst(nodes: readonly FleetNode[]): FleetNode[] {
+  return [...nodes].sort((a, b) => Number(b.role === "edge") - Number(a.role === "edge"));
 }
 
 /** The state as a word, and the class that colours it. */

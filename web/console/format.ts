@@ -47,6 +47,9 @@ export function milliseconds(ms: number): string {
   if (ms >= 10_000) {
     return `${(ms / 1000).toFixed(1)} s`;
   }
+  if (ms < 0.1) {
+    return "< 0.1 ms";
+  }
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 

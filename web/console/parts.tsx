@@ -85,6 +85,9 @@ export function Copy({ text, what, label }: { text: string; what: string; label?
 
 /** An error, with everything needed to act on it or to report it. */
 export function Failure({ problem, retry }: { problem: Problem; retry?: () => void }) {
+  if (problem.status === 401) {
+    return null; // the frame says that the session is over, and what to do
+  }
   return (
     <div class="note bad" role="alert">
       <p>

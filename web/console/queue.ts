@@ -55,6 +55,11 @@ export class Item {
     readonly target: Target,
   ) {}
 
+  become(s: ItemState): void {
+    this.state.value = s;
+    touch();
+  }
+
   /** Seconds that are left at the present rate; NaN while unknown. */
   left(): number {
     const rate = this.rate.value;
@@ -74,9 +79,49 @@ export class Item {
 export const items = signal<readonly Item[]>([]);
 let nextId = 1;
 
-export const active = computed(
-  () => items.value.filter((i) => !["done", "failed", "paused"].includes(i.state.value)).length,
-);
+/** The queue in figures. Adding up ten thousand files takes a moment, so it is done a few times a second at most. */
+export interface Totals {
+  done: number;
+  failed: number;
+  paused: number;
+  open: number;
+  sent: number;
+  size: number;
+  rate: number;
+}
+
+export const totals = signal<Totals>({ done: 0, failed: 0, paused: 0, open: 0, sent: 0, size: 0, rate: 0 });
+
+/** Uploads that wait or move. */
+export const active = computed(() => totals.value.open);
+
+/** The same at this very moment, for the question whether to leave the page. */
+export function busy(): boolean {
+  return items.peek().some((i) => i.state.peek() === "waiting" || isRunning(i.state.peek()));
+}
+
+const addUpEvery = 150;
+let due = false;
+
+/** Adds up soon. */
+function touch(): void {
+  if (due) {
+    return;
+  }
+  due = true;
+  setTimeout(() => {
+    due = false;
+    const t: Totals = { done: 0, failed: 0, paused: 0, open: 0, sent: 0, size: 0, rate: 0 };
+    for (const i of items.peek()) {
+      const s = i.state.peek();
+      t.sent += i.sent.peek();
+      t.size += i.file.size;
+      t.rate += i.rate.peek();
+      t[s === "done" || s === "failed" || s === "paused" ? s : "open"]++;
+    }
+    totals.value = t;
+  }, addUpEvery);
+}
 
 /** Adds files to the queue and starts as many as may run. Paths that the server would refuse fail at once. */
 export function add(files: readonly { file: File; path: string }[], target: Target): void {
@@ -90,6 +135,7 @@ export function add(files: readonly { file: File; path: string }[], target: Targ
     return item;
   });
   items.value = [...items.value, ...added];
+  touch();
   pump();
 }
 
@@ -112,7 +158,7 @@ function pump(): void {
 }
 
 async function begin(item: Item): Promise<void> {
-  item.state.value = "sending";
+  item.become("sending");
   item.problem.value = null;
   item.meter.reset();
   item.upload ??= newUpload(item);
@@ -154,7 +200,7 @@ function newUpload(item: Item): Upload {
     onShouldRetry: (err) => {
       const retry = mayRetry(err);
       if (retry && isRunning(item.state.peek())) {
-        item.state.value = "retrying";
+        item.become("retrying");
         item.rate.value = 0;
         item.meter.reset();
       }
@@ -181,7 +227,7 @@ function progress(item: Item, sent: number): void {
   item.meter.note(performance.now(), sent);
   item.sent.value = sent;
   item.rate.value = item.meter.rate();
-  item.state.value = sent >= item.file.size ? "finishing" : "sending";
+  item.become(sent >= item.file.size ? "finishing" : "sending");
 }
 
 /** No answer, a lock that another request still holds, too much at once, and the server's own troubles pass by themselves. */
@@ -209,7 +255,7 @@ function problemOfUpload(err: Error | DetailedError): Problem {
 function fail(item: Item, p: Problem): void {
   item.problem.value = p;
   item.rate.value = 0;
-  item.state.value = "failed";
+  item.become("failed");
   pump();
 }
 
@@ -236,14 +282,14 @@ async function finish(item: Item, last: HttpResponse): Promise<void> {
   item.sent.value = item.file.size;
   item.rate.value = 0;
   item.upload = null;
-  item.state.value = "done";
+  item.become("done");
   pump();
 }
 
 /** Stops sending; what the server has stays there. */
 export function pause(item: Item): void {
   if (item.state.peek() === "waiting" || isRunning(item.state.peek())) {
-    item.state.value = "paused";
+    item.become("paused");
     item.rate.value = 0;
     void item.upload?.abort().catch(() => undefined);
     pump();
@@ -255,7 +301,7 @@ export function resume(item: Item): void {
   const s = item.state.peek();
   if (s === "paused" || s === "failed") {
     item.problem.value = null;
-    item.state.value = "waiting";
+    item.become("waiting");
     pump();
   }
 }
@@ -263,7 +309,7 @@ export function resume(item: Item): void {
 /** Takes an item off the list; a transfer that is not finished is ended on the server too. */
 export function remove(item: Item): void {
   const unfinished = item.state.peek() !== "done";
-  item.state.value = "paused"; // so that late callbacks change nothing
+  item.become("paused"); // so that late callbacks change nothing
   items.value = items.value.filter((i) => i !== item);
   if (unfinished && item.upload) {
     const upload = item.upload;
@@ -290,6 +336,7 @@ export function resumeAll(): void {
 
 export function clearDone(): void {
   items.value = items.value.filter((i) => i.state.peek() !== "done");
+  touch();
 }
 
 /** Starts again what failed because nobody answered. */

@@ -1,41 +1,26 @@
 // The list of uploads: what is on its way, what is done, what failed.
 
-import { useComputed, useSignalEffect } from "@preact/signals";
+import { useSignalEffect } from "@preact/signals";
 import { bytes, count, duration, plural, proofLine } from "./format";
 import { proofOfVersion } from "./live";
 import { announce, Copy, Failure } from "./parts";
-import { clearDone, type Item, items, pause, pauseAll, remove, resume, resumeAll } from "./queue";
+import { clearDone, type Item, items, pause, pauseAll, remove, resume, resumeAll, totals } from "./queue";
 
 /** How many rows are drawn; a folder of ten thousand files would freeze the page otherwise. */
 export const mostRows = 200;
 
 export function Queue() {
-  const all = items.value;
-  const counted = useComputed(() => {
-    const c = { done: 0, failed: 0, paused: 0, open: 0, sent: 0, size: 0, rate: 0 };
-    for (const i of items.value) {
-      const s = i.state.value;
-      c.sent += i.sent.value;
-      c.size += i.file.size;
-      c.rate += i.rate.value;
-      if (s === "done" || s === "failed" || s === "paused") {
-        c[s]++;
-      } else {
-        c.open++;
-      }
-    }
-    return c;
-  });
   useSignalEffect(() => {
-    const c = counted.value;
-    if (c.open === 0 && c.done + c.failed > 0) {
-      announce(`${plural(c.done, "upload")} done${c.failed ? `, ${c.failed} failed` : ""}`);
+    const t = totals.value;
+    if (t.open === 0 && t.done + t.failed > 0) {
+      announce(`${plural(t.done, "upload")} done${t.failed ? `, ${t.failed} failed` : ""}`);
     }
   });
+  const all = items.value;
+  const c = totals.value;
   if (all.length === 0) {
     return null;
   }
-  const c = counted.value;
   const rows = all.length <= mostRows ? all : choose(all);
   return (
     <section class="card flush" aria-labelledby="queue-h">
@@ -83,8 +68,8 @@ function choose(all: readonly Item[]): Item[] {
   const rank = { failed: 0, sending: 1, retrying: 1, finishing: 1, paused: 2, done: 3, waiting: 4 };
   return [...all]
     .sort((a, b) => {
-      const byRank = rank[a.state.value] - rank[b.state.value];
-      return byRank || (a.state.value === "done" ? b.id - a.id : a.id - b.id);
+      const byRank = rank[a.state.peek()] - rank[b.state.peek()];
+      return byRank || (a.state.peek() === "done" ? b.id - a.id : a.id - b.id);
     })
     .slice(0, mostRows);
 }
