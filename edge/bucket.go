@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 
 	"perigee/object"
 	"perigee/origin"
 )
 
-// Bucket is the bucket as a cache.Origin.
+// Bucket is the bucket as a cache.Origin; Sites is the Reader's.
 type Bucket struct{ *origin.Reader }
 
 // Get implements cache.Origin.
@@ -21,15 +20,4 @@ func (b Bucket) Get(ctx context.Context, key object.Key, offset, length int64) (
 		err = errors.Join(err, context.DeadlineExceeded)
 	}
 	return body, err
-}
-
-// List implements cache.Origin.
-func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Key, error] {
-	return func(yield func(object.Key, error) bool) {
-		for info, err := range b.Reader.List(ctx, prefix) {
-			if !yield(info.Key, err) {
-				return
-			}
-		}
-	}
 }

@@ -61,7 +61,7 @@ func FuzzMatchAny(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, list, opaque string) {
 		if strings.Contains(opaque, `"`) {
-			t.Skip()
+			return
 		}
 		for _, c := range []comparison{strongly, weakly} {
 			if got, want := matchAny(list, `"`+opaque+`"`, c), naiveMatch(list, `"`+opaque+`"`, c); got != want {
@@ -118,7 +118,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, host, rng, inm string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		r := &http.Request{Method: method, URL: u, Host: host, Header: http.Header{"Range": {rng}, "If-None-Match": {inm}}, RequestURI: target}
 		rec := httptest.NewRecorder()

@@ -332,3 +332,29 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
+
+func TestSiteTable(t *testing.T) {
+	table := object.NewSiteTable()
+	record := func(site object.Site, n int, hosts ...object.Host) *object.SiteRecord {
+		return &object.SiteRecord{Format: 1, Site: site, Kind: object.Published, Hosts: hosts, Version: object.NextVersion(time.Unix(int64(n), 0), 0, "")}
+	}
+	if table.Host("a.test") != nil || table.Site("a") != nil {
+		t.Fatal("an empty table knows something")
+	}
+	if !table.Learn(record("b", 2, "b.test", "both.test")) || !table.Learn(record("a", 2, "a.test", "both.test")) {
+		t.Fatal("new records were not taken")
+	}
+	if table.Learn(record("a", 1, "old.test")) || table.Learn(record("a", 2, "same.test")) {
+		t.Fatal("a record that is no newer was taken")
+	}
+	if got := table.Host("both.test"); got == nil || got.Site != "a" {
+		t.Fatalf("a host claimed twice goes to %+v", got)
+	}
+	table.Learn(record("a", 3, "new.test"))
+	if table.Host("a.test") != nil || table.Host("new.test") == nil || table.Host("both.test").Site != "b" {
+		t.Fatal("hosts of an old record are still there")
+	}
+	if r := table.Records(); len(r) != 2 || r[0].Site != "a" || len(table.Hosts()) != 3 {
+		t.Fatalf("%v %v", r, table.Hosts())
+	}
+}

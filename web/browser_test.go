@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a page may take to get where a test waits for it; only a broken page takes that long.
-const patience = 300 * time.Second
+const patience = 60 * time.Second
 
 // browser is a page of a real Chromium with a profile of its own.
 type browser struct {

@@ -39,6 +39,8 @@ type world struct {
 	http    *httptest.Server
 	url     string
 
+	appending sync.Mutex // one entry at a time is appended and applied, as in a log
+
 	mu       sync.Mutex
 	seq      uint64                    // of the log
 	reports  map[string]*fleet.Report  // last report of each node
@@ -135,6 +137,8 @@ func (w *world) report(name string, change func(*fleet.Report)) {
 
 // entry appends an entry to the log; every edge but slowEdge applies it at once.
 func (w *world) entry(e purge.Entry) (string, purge.Position) {
+	w.appending.Lock()
+	defer w.appending.Unlock()
 	w.mu.Lock()
 	w.seq++
 	pos := purge.At("eu", purge.Mark{Stream: "s1", Seq: w.seq})

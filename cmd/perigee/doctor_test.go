@@ -183,7 +183,9 @@ func TestDoctorNamesWhatIsIll(t *testing.T) {
 		}, "edge fra", "not that of an edge", "DNS sends nobody"},
 		{"silent edge", func(_ *testing.T, p *wellParts) { p.nodes[0].Down = true }, "edge fra", "stopped reporting", "forget"},
 		{"not ready", func(t *testing.T, p *wellParts) {
-			p.admin = strings.TrimPrefix(serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not ready: no lease", 503) }), "http://")
+			p.admin = strings.TrimPrefix(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "not ready: no lease", http.StatusServiceUnavailable)
+			}), "http://")
 		}, "health", "not ready: no lease", "log"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

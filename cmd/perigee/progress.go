@@ -145,7 +145,7 @@ func (p *progress) text(width int) string {
 	if s := p.clock.Now().Sub(p.begun).Seconds(); s > 0.5 && p.bytes > 0 {
 		r := float64(p.bytes) / s
 		rate = "  " + humanBytes(int64(r)) + "/s"
-		left = "  " + (time.Duration(float64(p.totalBytes-p.bytes)/r) * time.Second).String() + " left"
+		left = "  " + (time.Duration(float64(max(0, p.totalBytes-p.bytes))/r) * time.Second).String() + " left"
 	}
 	tail := fmt.Sprintf(" %3.0f%%  %s/%s files  %s/%s%s%s", 100*share, grouped(p.files), grouped(p.totalFiles),
 		humanBytes(p.bytes), humanBytes(p.totalBytes), rate, left)

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,28 +51,30 @@ func TestProgressBarIsDrawnOnATerminalAlone(t *testing.T) {
 	}
 	s := clienttest.New(t)
 	person, program := openTerminal(t)
-	drawn := make(chan struct{})
 	var screen bytes.Buffer
-	ended := make(chan struct{})
+	drawn, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		b := make([]byte, 1024)
+		var once sync.Once
 		for {
 			n, err := person.Read(b)
 			screen.Write(b[:n])
-			if strings.Contains(screen.String(), "0/3 files") && drawn != nil {
-				close(drawn)
-				drawn = nil
+			if strings.Contains(screen.String(), "0/3 files") {
+				once.Do(func() { close(drawn) })
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
-	waitFor := drawn
 	s.Before = func(r *http.Request) int {
-		if r.Method == http.MethodPut {
-			<-waitFor // nothing is stored before the bar was seen
+		if r.Method == http.MethodPut { // nothing is stored before the bar was seen
+			select {
+			case <-drawn:
+			case <-time.After(time.Minute):
+				return http.StatusForbidden
+			}
 		}
 		return 0
 	}

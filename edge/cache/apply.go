@@ -40,7 +40,7 @@ func (e *Engine) applyToTables(en *purge.Entry) {
 	case purge.KindSite:
 		t.raise(epochKey{en.Kind, en.Site, ""}, en.Soft)
 	case purge.KindRules:
-		e.sites.learn(en.Record)
+		e.sites.Learn(en.Record)
 	}
 }
 
@@ -89,7 +89,7 @@ func (e *Engine) Reset(to purge.Position, why error) error {
 	e.writeJournal(&record{Reset: &to})
 	e.mu.Unlock()
 	e.counters.resets.Add(1)
-	e.sites.forgetListing()
+	e.sitesWanted.Add(1)
 	e.moved()
 	return nil
 }

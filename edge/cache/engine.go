@@ -25,8 +25,8 @@ type Origin interface {
 	// and reading it ends with io.EOF exactly at its declared end; the object does not exist (wraps fs.ErrNotExist);
 	// or the origin cannot say (any other error). The caller closes the body.
 	Get(ctx context.Context, key object.Key, offset, length int64) (io.ReadCloser, error)
-	// List yields the keys that begin with prefix. An error ends it.
-	List(ctx context.Context, prefix string) iter.Seq2[object.Key, error]
+	// Sites yields every site record. An error that wraps object.ErrInvalid is of one record; any other ends it.
+	Sites(ctx context.Context) iter.Seq2[object.SiteRecord, error]
 }
 
 // Config says what an Engine works with.
@@ -67,8 +67,10 @@ type Engine struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	sites *siteTable
-	blobs *blobs
+	sites *object.SiteTable
+	// sitesWanted counts the reasons to read the bucket's site records, sitesListed how many of them the last reading answered.
+	sitesWanted, sitesListed atomic.Int64
+	blobs                    *blobs
 
 	counters counters
 
@@ -113,7 +115,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		origin: cfg.Origin, clock: cfg.Clock, log: cfg.Log, lease: cfg.Lease, onMove: cfg.Moved, onCut: cfg.OnPartition, lock: lock,
-		sites: newSiteTable(), calls: map[nameKey]*call{}, started: cfg.Clock.Now(),
+		sites: object.NewSiteTable(), calls: map[nameKey]*call{}, started: cfg.Clock.Now(),
 	}
 	if e.lease == 0 {
 		e.lease = DefaultLease
@@ -122,6 +124,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.Names = defaultNames
 	}
 	e.table = newTable(cfg.Names)
+	e.sitesWanted.Store(1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if e.journal, err = openJournal(filepath.Join(cfg.Dir, "journal"), e.replay); err == nil {
 		e.blobs, err = openBlobs(cfg.Dir, cfg.Size, cfg.RAM)
@@ -158,7 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	t := e.clock.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
 	for failures := 0; ; {
-		if !e.sites.listed.Load() {
+		if e.sitesListed.Load() < e.sitesWanted.Load() {
 			err := e.loadSites(ctx)
 			if err != nil && ctx.Err() == nil && failures == 0 {
 				e.log.Warn("the sites cannot be read from the bucket yet; trying on", "err", err)

@@ -46,7 +46,7 @@ func FuzzJournal(f *testing.F) {
 		if size2 != size || again.Position != k.Position || len(again.Names) != len(k.Names) {
 			t.Fatalf("read again it is %+v, not %+v", again, k)
 		}
-		e := &Engine{table: newTable(defaultNames), sites: newSiteTable(), calls: map[nameKey]*call{}}
+		e := &Engine{table: newTable(defaultNames), sites: object.NewSiteTable(), calls: map[nameKey]*call{}}
 		readRecords(bytes.NewReader(b), e.replay)
 		var out []byte
 		for rec := range e.records {

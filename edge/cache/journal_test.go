@@ -34,7 +34,7 @@ func (e *Engine) knowledge() knowledge {
 		m := e.table.purgedSince(key, n)
 		k.Names[key] = fmt.Sprintf("%s %s hard=%v soft=%v", n.pointer.Version, n.pointer.State, m.Hard > n.checked, m.Soft > n.checked)
 	}
-	for _, s := range e.sites.records() {
+	for _, s := range e.sites.Records() {
 		k.Sites[s.Site] = s.Version
 	}
 	return k
@@ -121,7 +121,7 @@ func states(t *testing.T) (journal []byte, at map[int64]knowledge) {
 
 // replayed is what an engine would know that finds this journal.
 func replayed(journal []byte) (knowledge, int64) {
-	e := &Engine{table: newTable(defaultNames), sites: newSiteTable(), calls: map[nameKey]*call{}}
+	e := &Engine{table: newTable(defaultNames), sites: object.NewSiteTable(), calls: map[nameKey]*call{}}
 	size, _ := readRecords(bytes.NewReader(journal), e.replay)
 	return e.knowledge(), size
 }

@@ -80,7 +80,7 @@ func (e *Engine) replay(r record) error {
 		if err := r.Site.Validate(); err != nil {
 			return err
 		}
-		e.sites.learn(r.Site)
+		e.sites.Learn(r.Site)
 	case r.Reset != nil:
 		e.resetTables(*r.Reset)
 	default:
@@ -108,7 +108,7 @@ func (e *Engine) records(yield func(*record) bool) {
 	if !yield(&record{State: st}) {
 		return
 	}
-	for _, s := range e.sites.records() {
+	for _, s := range e.sites.Records() {
 		if !yield(&record{Site: s}) {
 			return
 		}

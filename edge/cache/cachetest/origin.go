@@ -191,21 +191,28 @@ func (o *Origin) begin(ctx context.Context, key object.Key, offset, length int64
 	return &body{o: o, ctx: ctx, data: data, at: offset, end: end, f: *f}, *f, nil
 }
 
-// List implements cache.Origin.
-func (o *Origin) List(ctx context.Context, prefix string) iter.Seq2[object.Key, error] {
-	return func(yield func(object.Key, error) bool) {
+// Sites implements cache.Origin.
+func (o *Origin) Sites(ctx context.Context) iter.Seq2[object.SiteRecord, error] {
+	return func(yield func(object.SiteRecord, error) bool) {
 		o.mu.Lock()
-		keys, down := slices.Sorted(maps.Keys(o.objects)), o.down
+		objects, down := maps.Clone(o.objects), o.down
 		o.mu.Unlock()
 		if down == nil {
 			down = ctx.Err()
 		}
 		if down != nil {
-			yield("", down)
+			yield(object.SiteRecord{}, down)
 			return
 		}
-		for _, k := range keys {
-			if strings.HasPrefix(string(k), prefix) && !yield(k, nil) {
+		for _, k := range slices.Sorted(maps.Keys(objects)) {
+			if !strings.HasPrefix(string(k), object.SitePrefix) {
+				continue
+			}
+			r, err := object.UnmarshalSite(objects[k])
+			if err == nil && object.SiteKey(r.Site) != k {
+				err = fmt.Errorf("site record: %w: it is of site %s", object.ErrInvalid, r.Site)
+			}
+			if !yield(r, err) {
 				return
 			}
 		}
