@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,10 +25,11 @@ func TestTreeSurvivesKill9(t *testing.T) {
 	if os.Getenv("E2E_TREE") == "full" {
 		roots = []string{"src", "test"}
 	}
+	goroot := goRoot(t)
 	s := up(t)
 	want := map[object.Path][sha256.Size]byte{}
 	for _, root := range roots {
-		dir := filepath.Join(runtime.GOROOT(), root)
+		dir := filepath.Join(goroot, root)
 		began := time.Now()
 		if _, err := s.Perigee(within(t, 20*time.Minute), "put", dir, "www:/"+root); err != nil {
 			t.Fatal(err)
@@ -57,12 +58,22 @@ func TestTreeSurvivesKill9(t *testing.T) {
 	fetchAll(t, s, want, "after kill -9", true)
 	// Nothing is sent again, because the catalogue still knows every file.
 	for _, root := range roots {
-		out, err := s.Perigee(within(t, 20*time.Minute), "put", "--json", filepath.Join(runtime.GOROOT(), root), "www:/"+root)
+		out, err := s.Perigee(within(t, 20*time.Minute), "put", "--json", filepath.Join(goroot, root), "www:/"+root)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("put again: %.200s", out)
 	}
+}
+
+// goRoot is where the Go distribution is.
+func goRoot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // hashTree records the hash of every file below dir.
@@ -127,6 +138,6 @@ func fetchAll(t *testing.T, s *System, want map[object.Path][sha256.Size]byte, w
 	}
 	t.Logf("%s: %d fetches, %d wrong, %d misses in %v", what, done.Load(), wrong.Load(), misses.Load(), time.Since(began).Round(time.Millisecond))
 	if int(done.Load()) != len(want)*len(places) || wrong.Load() > 0 || hits && misses.Load() > 0 {
-		t.Fatal(fmt.Sprintf("%s failed", what))
+		t.Fatalf("%s failed", what)
 	}
 }

@@ -88,7 +88,7 @@ func TestAWSNeedsNoEndpoint(t *testing.T) {
 	if err != nil || creds.AccessKeyID != "from-the-environment" {
 		t.Fatalf("credentials %v, %v", creds.AccessKeyID, err)
 	}
-	value, err := readerCredentials(cfg).Get()
+	value, err := readerCredentials(cfg).GetWithContext(nil)
 	if err != nil || value.AccessKeyID != "from-the-environment" {
 		t.Fatalf("credentials %v, %v", value.AccessKeyID, err)
 	}

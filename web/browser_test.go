@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,6 +204,21 @@ func (b *browser) shots(name string) {
 	b.shot(name + "-narrow")
 	b.do(chromedp.EmulateViewport(1280, 900))
 	b.wait(`innerWidth > 1000`)
+}
+
+// fits checks at several widths that nothing sticks out of the page or of its card.
+func (b *browser) fits() {
+	b.t.Helper()
+	for _, width := range []int64{1280, 1000, 800, 390, 320} {
+		b.do(chromedp.EmulateViewport(width, 900))
+		b.wait(fmt.Sprintf(`innerWidth === %d`, width))
+		out := b.js(`[document.documentElement, ...document.querySelectorAll("main, .card")].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.tagName + "." + e.className + " " + e.scrollWidth + " > " + e.clientWidth).join(", ")`)
+		if out != "" {
+			b.t.Errorf("at a width of %d this sticks out: %s", width, out)
+		}
+	}
+	b.do(chromedp.EmulateViewport(1280, 900))
+	b.wait(`innerWidth === 1280`)
 }
 
 func (b *browser) scheme(scheme string) {

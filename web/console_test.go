@@ -44,6 +44,7 @@ func TestBrowserUploads(t *testing.T) {
 	b := newBrowser(t, w)
 	b.open("/")
 	b.shots("upload-empty")
+	b.fits()
 	b.fill("#directory", "docs/")
 	b.click("details.more summary")
 	b.fill("#tags", "news")
@@ -234,6 +235,7 @@ func TestBrowserTakesDroppedFolders(t *testing.T) {
 func TestBrowserListsPurgesAndDeletes(t *testing.T) {
 	w, _ := newWorld(t, false)
 	threeEdges(w)
+	w.publish(object.Path("/img/photo-01"+strings.Repeat("-a-very-long-name", 12)+"/"+strings.Repeat("x", 200)+".jpg"), []byte("long"), "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "")
 	for i := range 60 {
 		w.publish(object.Path(fmt.Sprintf("/img/photo-%03d.jpg", i)), bytes.Repeat([]byte{byte(i)}, 1000*(i+1)*(i+1)), "image/jpeg", "")
 	}
@@ -243,7 +245,7 @@ func TestBrowserListsPurgesAndDeletes(t *testing.T) {
 	b.open("/#files")
 	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 50`)
 	b.click(`nav[aria-label=Pages] button:last-child`)
-	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 12`)
+	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 13`)
 	b.waitText("nav[aria-label=Pages]", "Page 2")
 	b.fill("#prefix", "/i")
 	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 50`)
@@ -282,8 +284,9 @@ func TestBrowserListsPurgesAndDeletes(t *testing.T) {
 	b.fill("#prefix", "/")
 	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 50`)
 	b.fill("#prefix", "/img/photo-01")
-	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 10`)
+	b.wait(`document.querySelectorAll('#files-table tr[data-path]').length === 11`)
 	b.shots("files")
+	b.fits()
 }
 
 func TestBrowserShowsTheFleet(t *testing.T) {
@@ -307,6 +310,7 @@ func TestBrowserShowsTheFleet(t *testing.T) {
 	w.report("fra", func(r *fleet.Report) { r.Load.Requests = 333.3 })
 	b.waitText(`[data-node=fra]`, "333.3")
 	b.shots("fleet")
+	b.fits()
 	b.click(`[data-node=fra] [data-do=undrain]`)
 	b.wait(`document.querySelector("[data-node=fra]").dataset.state === "ready"`)
 	b.click(`[data-node=nyc] [data-do=forget]`)
@@ -358,6 +362,7 @@ func TestBrowserExplains(t *testing.T) {
 		}
 	}
 	b.shots("explain")
+	b.fits()
 	b.fill("#explain-ip", "300.1.1.1")
 	b.click("#explain-form button[type=submit]")
 	b.waitText("main .note.bad", "no IPv4 or IPv6 address")
@@ -374,6 +379,7 @@ func TestBrowserWithoutScripts(t *testing.T) {
 	}
 	b.do(chromedp.Navigate(w.url+"/"), chromedp.WaitVisible(chromedp.CSS("#plain-form")))
 	b.shots("plain")
+	b.do(chromedp.EmulateViewport(1280, 900))
 	b.do(
 		chromedp.SendKeys(chromedp.CSS("#plain-form [name=directory]"), "/plain"),
 		chromedp.SetUploadFiles(chromedp.CSS("#plain-form [type=file]"), []string{tempFile(t, "a.txt", []byte("a")), tempFile(t, "b.txt", []byte("b"))}),

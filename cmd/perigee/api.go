@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"perigee/catalog"
@@ -174,10 +173,4 @@ func serveHTTP(ctx context.Context, r *role, ln net.Listener, h http.Handler) er
 	}
 	<-failed
 	return err
-}
-
-// addrOf is where clients reach a listener.
-func addrOf(ln net.Listener) netip.AddrPort {
-	a, _ := netip.ParseAddrPort(ln.Addr().String())
-	return a
 }

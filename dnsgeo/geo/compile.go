@@ -13,7 +13,6 @@ type compiler struct {
 	number map[Place]uint32
 	v4     unifier[uint16]
 	v6     unifier[uint32]
-	err    error // the first that occurred
 }
 
 // newCompiler returns a compiler that resolves IPv4 to prefixes of bits4 and IPv6 to prefixes of bits6 (at most 64).

@@ -232,7 +232,7 @@ func TestFillsShareTheDisk(t *testing.T) {
 	}
 	close(release)
 	for i, f := range readers {
-		if err := <-f.done; err != nil || string(f.out.buf.Bytes()) != string(files[i]) {
+		if err := <-f.done; err != nil || f.out.buf.String() != string(files[i]) {
 			t.Errorf("wrong bytes or error %v", err)
 		}
 	}

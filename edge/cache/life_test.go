@@ -231,3 +231,37 @@ func TestSites(t *testing.T) {
 		}
 	})
 }
+
+// A break in the log while the sites were being read used to be forgotten when that reading ended.
+func TestResetDuringAListingAsksForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.o.PutSite(r.site)
+		release := make(chan struct{})
+		key := object.SiteKey("www")
+		r.o.Break(key, cachetest.Fault{Hold: release, At: 10, Times: 1})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.e.Run(ctx) }()
+		r.o.Await(t, key, 1)
+		moved := cachetest.Site("www", "new.example")
+		moved.Version = cachetest.Version(1)
+		r.o.PutSite(moved)
+		if err := r.e.Reset(at(0), purge.ErrGap); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		time.Sleep(time.Second)
+		if s, err := r.e.Site("new.example"); err != nil || s.Version != moved.Version {
+			t.Errorf("%+v, %v", s, err)
+		}
+		time.Sleep(time.Minute)
+		if n := r.o.Reads(key); n != 2 {
+			t.Errorf("%d readings", n)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -14,8 +14,8 @@ import (
 	"perigee/object"
 )
 
-// silent is what an origin says that did not answer in time.
-var silent = fmt.Errorf("no answer: %w", context.DeadlineExceeded)
+// errSilent is what an origin says that did not answer in time.
+var errSilent = fmt.Errorf("no answer: %w", context.DeadlineExceeded)
 
 // What the origin sends wrong is neither stored nor served, and the same request succeeds when the origin is well again.
 func TestDamagedOriginIsNeitherStoredNorServed(t *testing.T) {
@@ -39,7 +39,7 @@ func TestDamagedOriginIsNeitherStoredNorServed(t *testing.T) {
 		{"body is cut each time", good.Blob, cachetest.Fault{Cut: true, At: mib + 1}, ReasonOriginDown, mib},
 		{"blob is missing", good.Blob, cachetest.Fault{Err: fs.ErrNotExist}, ReasonOriginBad, 0},
 		{"blob is denied", good.Blob, cachetest.Fault{Err: fs.ErrPermission}, ReasonOriginDown, 0},
-		{"blob is late", good.Blob, cachetest.Fault{Err: silent}, ReasonOriginTimeout, 0},
+		{"blob is late", good.Blob, cachetest.Fault{Err: errSilent}, ReasonOriginTimeout, 0},
 		{"tree is another", tree, cachetest.Fault{Flip: true, At: 40}, ReasonOriginBad, 0},
 		{"tree is short", tree, cachetest.Fault{Short: true, At: 64}, ReasonOriginBad, 0},
 		{"tree is cut", tree, cachetest.Fault{Cut: true, At: 64}, ReasonOriginDown, 0},
@@ -47,7 +47,7 @@ func TestDamagedOriginIsNeitherStoredNorServed(t *testing.T) {
 		{"pointer is another", head, cachetest.Fault{Flip: true, At: 1}, ReasonOriginBad, 0},
 		{"pointer is short", head, cachetest.Fault{Short: true, At: 20}, ReasonOriginBad, 0},
 		{"pointer is cut", head, cachetest.Fault{Cut: true, At: 20}, ReasonOriginDown, 0},
-		{"pointer is late", head, cachetest.Fault{Err: silent}, ReasonOriginTimeout, 0},
+		{"pointer is late", head, cachetest.Fault{Err: errSilent}, ReasonOriginTimeout, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

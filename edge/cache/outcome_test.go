@@ -53,7 +53,7 @@ func TestOriginReason(t *testing.T) {
 		err  error
 		want Reason
 	}{
-		{errCorrupt, ReasonOriginBad}, {fs.ErrNotExist, ReasonOriginBad}, {silent, ReasonOriginTimeout},
+		{errCorrupt, ReasonOriginBad}, {fs.ErrNotExist, ReasonOriginBad}, {errSilent, ReasonOriginTimeout},
 		{timeoutError{}, ReasonOriginTimeout}, {errUnplugged, ReasonOriginDown}, {errDisk, ReasonOriginDown},
 	} {
 		if got := originReason(errors.Join(errors.New("context"), c.err)); got != c.want {

@@ -136,7 +136,7 @@ function Footer() {
         <a href="/api/v1/openapi.json">API description</a>
         <a href={meta("perigee-licences")}>Licences</a>
         <span>Perigee {meta("perigee-version")}</span>
-        {user && (
+        {user && !signedOut.value && (
           <span class="push">
             Signed in as {user}{" "}
             <button type="button" class="btn small" id="sign-out" onClick={signOut}>

@@ -249,7 +249,7 @@ function Row({ f }: { f: FileEntry }) {
   return (
     <Fragment>
       <tr data-path={f.path} class={`${r ? "has-result" : ""} ${r?.gone ? "leaving" : ""}`}>
-        <td class="full">
+        <td class="full grow">
           <a class="path" href={f.url} target="_blank" rel="noreferrer">
             {f.path}
           </a>

@@ -7,6 +7,7 @@ package cachetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -195,28 +196,40 @@ func (o *Origin) begin(ctx context.Context, key object.Key, offset, length int64
 func (o *Origin) Sites(ctx context.Context) iter.Seq2[object.SiteRecord, error] {
 	return func(yield func(object.SiteRecord, error) bool) {
 		o.mu.Lock()
-		objects, down := maps.Clone(o.objects), o.down
+		keys, err := slices.Sorted(maps.Keys(o.objects)), o.down
 		o.mu.Unlock()
-		if down == nil {
-			down = ctx.Err()
-		}
-		if down != nil {
-			yield(object.SiteRecord{}, down)
+		if err != nil {
+			yield(object.SiteRecord{}, err)
 			return
 		}
-		for _, k := range slices.Sorted(maps.Keys(objects)) {
+		for _, k := range keys {
 			if !strings.HasPrefix(string(k), object.SitePrefix) {
 				continue
 			}
-			r, err := object.UnmarshalSite(objects[k])
-			if err == nil && object.SiteKey(r.Site) != k {
-				err = fmt.Errorf("site record: %w: it is of site %s", object.ErrInvalid, r.Site)
-			}
-			if !yield(r, err) {
+			r, err := o.site(ctx, k)
+			if !yield(r, err) || err != nil && !errors.Is(err, object.ErrInvalid) {
 				return
 			}
 		}
 	}
+}
+
+// site reads one site record.
+func (o *Origin) site(ctx context.Context, key object.Key) (object.SiteRecord, error) {
+	body, err := o.Get(ctx, key, 0, -1)
+	if err != nil {
+		return object.SiteRecord{}, err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return object.SiteRecord{}, err
+	}
+	r, err := object.UnmarshalSite(data)
+	if err == nil && object.SiteKey(r.Site) != key {
+		err = fmt.Errorf("site record: %w: it is of site %s", object.ErrInvalid, r.Site)
+	}
+	return r, err
 }
 
 // body is one read of an object. It gives few bytes at a time, as networks do.
