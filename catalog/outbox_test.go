@@ -127,6 +127,9 @@ func TestOutboxAppendsInOrder(t *testing.T) {
 			t.Fatalf("position of %s: %v, %v", row.Entry.ID, at, err)
 		}
 	}
+	if at, err := r.cat.LastPosition(t.Context()); err != nil || at.String() != last.String() {
+		t.Errorf("the last position is %v, %v, want %v", at, err, last)
+	}
 	if len(r.seen) != len(ids) {
 		t.Errorf("the hook was told %d appends of %d", len(r.seen), len(ids))
 	}

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -23,4 +25,18 @@ func (c *Catalog) PositionOf(ctx context.Context, entryID string) (purge.Positio
 		return purge.Position{}, err
 	}
 	return r.Position, nil
+}
+
+// LastPosition returns the position of the newest entry that is recorded as appended; the zero Position if there is none.
+// A log that ends before it has lost entries.
+func (c *Catalog) LastPosition(ctx context.Context) (purge.Position, error) {
+	var text string
+	err := c.read.QueryRowContext(ctx, `SELECT position FROM outbox WHERE position <> '' ORDER BY id DESC LIMIT 1`).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return purge.Position{}, nil
+	}
+	if err != nil {
+		return purge.Position{}, fmt.Errorf("read outbox: %w", err)
+	}
+	return purge.ParsePosition(text)
 }

@@ -32,9 +32,9 @@ type SitesConfig struct {
 // Sites knows which names are steered: the hosts of all sites. It learns them from the bucket at the start and from the
 // log after that; with neither it answers from its file. It implements purge.Sink.
 type Sites struct {
-	cfg    SitesConfig
-	table  *object.SiteTable
-	names  atomic.Pointer[Names]
+	cfg   SitesConfig
+	table *object.SiteTable
+	names atomic.Pointer[Names]
 	// wanted counts the reasons to read the bucket's list, listed how many of them the last reading answered.
 	wanted, listed atomic.Int64
 

@@ -50,7 +50,7 @@ func (p *Publisher) prove(ctx context.Context, res *Result, d time.Duration) {
 }
 
 func (p *Publisher) announce(kind EventKind, res Result, ptr object.Pointer) {
-	p.cfg.Log.Info("file "+string(kind), "site", ptr.Site, "path", ptr.Path, "version", ptr.Version, "size", ptr.Size)
+	p.cfg.Log.Debug("file "+string(kind), "site", ptr.Site, "path", ptr.Path, "version", ptr.Version, "size", ptr.Size)
 	if p.cfg.Events != nil {
 		p.cfg.Events(Event{Kind: kind, Result: res, Pointer: ptr})
 	}

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"time"
 
 	"perigee/clock"
 	"perigee/config"
@@ -208,42 +206,15 @@ func (r *role) geo() (*geo.Holder, error) {
 	if r.places != nil {
 		return r.places, nil
 	}
-	db, err := geo.Embedded()
+	file := geoFile(r.cfg)
+	h, seen, err := geo.OpenFile(file)
 	if err != nil {
-		return nil, err
-	}
-	h, file := geo.NewHolder(db), geoFile(r.cfg)
-	seen, err := os.Stat(file)
-	if err == nil {
-		err = h.Swap(file)
-	}
-	if err != nil && (r.cfg.DNS.Geo != "" || !errors.Is(err, os.ErrNotExist)) {
 		return nil, fmt.Errorf("GeoIP database: %w", err)
 	}
-	r.start("geo data", func(ctx context.Context) error { return r.watchGeo(ctx, h, file, seen) })
+	if seen == nil && r.cfg.DNS.Geo != "" {
+		return nil, fmt.Errorf("GeoIP database: dns.geo names %s, which does not exist", file)
+	}
+	r.start("geo data", func(ctx context.Context) error { h.Follow(ctx, file, seen, r.clock, r.log); return nil })
 	r.places = h
 	return h, nil
-}
-
-// watchGeo puts file into use whenever it is another one than seen.
-func (r *role) watchGeo(ctx context.Context, h *geo.Holder, file string, seen os.FileInfo) error {
-	t := r.clock.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C():
-		}
-		now, err := os.Stat(file)
-		if err != nil || seen != nil && os.SameFile(now, seen) && now.ModTime().Equal(seen.ModTime()) {
-			continue
-		}
-		seen = now
-		if err := h.Swap(file); err != nil {
-			r.log.Error("the new geo data is not used; the old stays", "file", file, "err", err)
-			continue
-		}
-		r.log.Info("new geo data in use", "file", file, "source", h.Current().Passport().Source)
-	}
 }

@@ -215,7 +215,11 @@ func (a *api) build(ctx context.Context) error {
 	if a.writer, err = origin.NewWriter(ctx, r.bucket()); err != nil {
 		return err
 	}
-	a.log = a.m.bus.Log(bus.LogConfig{})
+	written, err := a.catalog.LastPosition(ctx)
+	if err != nil {
+		return err
+	}
+	a.log = a.m.bus.Log(bus.LogConfig{Written: written})
 	a.outbox, err = catalog.NewOutbox(catalog.OutboxConfig{
 		Catalog: a.catalog, Appender: a.log, Clock: r.clock, Log: r.log, Appended: a.appended,
 	})

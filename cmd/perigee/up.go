@@ -67,6 +67,9 @@ func (r *role) startUp(ctx context.Context) (*addresses, error) {
 	if err != nil {
 		return nil, closeAll(err, listeners)
 	}
+	if err := m.bus.Log(bus.LogConfig{}).Ensure(ctx); err != nil {
+		r.log.Warn("the purge log is not there yet", "err", err) // the API goes on trying
+	}
 	admins := map[string]admin.Node{}
 	var running []*edge.Node
 	for i, e := range r.cfg.Edges {
