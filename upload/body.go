@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"perigee/clock"
 	"perigee/object"
 )
@@ -37,10 +39,14 @@ func (b *body) Read(to []byte) (int, error) {
 		return 0, errEnded
 	}
 	n, err := b.r.Read(to)
-	// The limit is on the publisher. While we are busy with what it sent there is none, or it would end the request.
-	if !b.allow(time.Time{}) && err != nil && err != io.EOF {
-		err = errEnded
+	if err != nil && err != io.EOF {
+		if b.isEnded() {
+			err = errEnded
+		}
+		return n, err // with the limit in place: the server would wait for the rest of the body
 	}
+	// The limit is on the publisher. While we are busy with what it sent there is none, or it would end the request.
+	b.allow(time.Time{})
 	return n, err
 }
 
@@ -59,12 +65,31 @@ func (b *body) allow(until time.Time) bool {
 	return true
 }
 
+func (b *body) isEnded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
+}
+
 // end makes the present and all later reads fail. It does not block and may be called from any goroutine.
 func (b *body) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
 	_ = b.rc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// drainTime is how long a publisher that was answered before the end of its body may go on sending. The server reads a
+// little of such a rest before it sends the answer.
+const drainTime = 2 * time.Second
+
+// drained is a middleware: it makes sure that the server does not wait for ever for the rest of a body.
+func (p *Publisher) drained(c *gin.Context) {
+	c.Next()
+	if s := c.Writer.Status(); s == http.StatusRequestTimeout || s == http.StatusLocked {
+		return // its time is over already
+	}
+	_ = http.NewResponseController(c.Writer).SetReadDeadline(p.cfg.Clock.Now().Add(drainTime))
 }
 
 // plainBody refuses bodies that are not the file itself.

@@ -30,16 +30,16 @@ const maxWait = 30 * time.Second
 
 // Register adds the routes to r. The guard that decides who may publish must be in place on r already.
 func (p *Publisher) Register(r gin.IRouter) {
-	r.GET(filesRoute, p.list)
-	r.POST(filesRoute, p.form)
-	files := r.Group(filesRoute)
+	files := r.Group(filesRoute, p.drained)
+	files.GET("", p.list)
+	files.POST("", p.form)
 	files.PUT("/*path", p.put)
 	files.GET("/*path", p.get)
 	files.HEAD("/*path", p.get)
 	files.DELETE("/*path", p.delete)
 	files.POST("/*path", p.post)
 
-	tus := r.Group(uploadsRoute, tusVersion)
+	tus := r.Group(uploadsRoute, p.drained, tusVersion)
 	for _, root := range []string{"", "/"} {
 		tus.OPTIONS(root, p.tusOptions)
 		tus.POST(root, p.tusCreate)

@@ -213,6 +213,24 @@ func TestPutGivesUpOnAServerThatKeepsFailing(t *testing.T) {
 	}
 }
 
+func TestPutGoesOnWhenOnlySomeFilesFail(t *testing.T) {
+	root := t.TempDir()
+	for i := range 40 {
+		writeFile(t, filepath.Join(root, fmt.Sprintf("%02d", i)), "x")
+	}
+	s := clienttest.New(t)
+	s.Before = func(r *http.Request) int {
+		if r.Method == http.MethodPut && (r.URL.Path[len(r.URL.Path)-1]-'0')%2 == 0 {
+			return http.StatusInternalServerError
+		}
+		return 0
+	}
+	r := perigee(t, contact(s), "put", "-q", "--tries", "1", "-j", "1", root).want(t, 1)
+	if len(s.Names()) != 20 || !strings.Contains(r.errOut, "20 uploaded") || !strings.Contains(r.errOut, "20 failed") {
+		t.Error(r.errOut)
+	}
+}
+
 func TestPutEndsWhenInterrupted(t *testing.T) {
 	root := t.TempDir()
 	for i := range 100 {

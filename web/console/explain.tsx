@@ -128,7 +128,7 @@ function Answer({ e }: { e: Explanation }) {
           <h2>{e.edge.outcome ? `The next request is a ${e.edge.outcome}` : "The edge could not be asked"}</h2>
           <span class="muted small">
             {e.edge.reason}
-            {e.edge.blob && `; content: ${e.edge.blob === "absent" ? "not in its cache" : `in ${e.edge.blob}`}`}
+            {e.edge.blob && `; content: ${blobs[e.edge.blob] ?? e.edge.blob}`}
           </span>
           <PointerFacts p={e.edge.pointer} path={e.path} />
         </li>
@@ -136,6 +136,8 @@ function Answer({ e }: { e: Explanation }) {
     </div>
   );
 }
+
+const blobs: Record<string, string> = { ram: "in RAM", disk: "on disk", absent: "not in its cache" };
 
 function where(e: Explanation): string {
   if (!e.place.known) {

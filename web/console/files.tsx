@@ -250,7 +250,7 @@ function Row({ f }: { f: FileEntry }) {
     <Fragment>
       <tr data-path={f.path} class={`${r ? "has-result" : ""} ${r?.gone ? "leaving" : ""}`}>
         <td class="full grow">
-          <a class="path" href={f.url} target="_blank" rel="noreferrer">
+          <a class="path" href={f.url} target="_blank" rel="noreferrer" title={f.path}>
             {f.path}
           </a>
           <div class="sub">
@@ -262,7 +262,9 @@ function Row({ f }: { f: FileEntry }) {
         <td class="r" data-label="Size" title={`${f.size} bytes`}>
           {bytes(f.size)}
         </td>
-        <td data-label="Type">{f.content_type.split(";")[0]}</td>
+        <td class="type" data-label="Type" title={f.content_type}>
+          {f.content_type.split(";")[0]}
+        </td>
         <td data-label="SHA-256" class="nowrap">
           <Copy text={f.sha256} what="SHA-256" label={<code>{f.sha256.slice(0, 10)}…</code>} />
         </td>

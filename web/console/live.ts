@@ -30,8 +30,9 @@ const changeOfVersion = new Map<string, string>();
 const keptProofs = 500;
 
 export function proofOfVersion(version: string): Proof | undefined {
+  const known = proofs.value; // read first: whoever asks too early is asked again when a proof comes
   const id = changeOfVersion.get(version);
-  return id === undefined ? undefined : proofs.value.get(id);
+  return id === undefined ? undefined : known.get(id);
 }
 
 function bounded<K, V>(m: Map<K, V>, most: number): void {

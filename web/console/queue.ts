@@ -255,6 +255,9 @@ function problemOfUpload(err: Error | DetailedError): Problem {
 function fail(item: Item, p: Problem): void {
   item.problem.value = p;
   item.rate.value = 0;
+  if (!item.upload?.url) {
+    item.sent.value = 0; // nothing was kept
+  }
   item.become("failed");
   pump();
 }

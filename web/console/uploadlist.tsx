@@ -160,7 +160,7 @@ function Facts({ item }: { item: Item }) {
       return (
         <>
           <span class="state bad">Failed</span>
-          <span>{item.upload?.url ? sent : bytes(size)}</span>
+          <span>{item.sent.value > 0 ? sent : bytes(size)}</span>
         </>
       );
     case "done": {
