@@ -134,13 +134,11 @@ func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
 
 // DNS is the DNS server.
 type DNS struct {
-	Listen    string   `yaml:"listen"`
-	TTL       Duration `yaml:"ttl"`
-	Geo       string   `yaml:"geo"`
-	ZoneFile  string   `yaml:"zone_file"`
-	FleetFile string   `yaml:"fleet_file"`
-	State     string   `yaml:"state"`
-	Admin     string   `yaml:"admin"`
+	Listen string   `yaml:"listen"`
+	TTL    Duration `yaml:"ttl"`
+	Geo    string   `yaml:"geo"`
+	State  string   `yaml:"state"`
+	Admin  string   `yaml:"admin"`
 }
 
 // Edge is one edge.
@@ -149,7 +147,6 @@ type Edge struct {
 	Listen      string             `yaml:"listen"`
 	Addrs       []netip.AddrPort   `yaml:"addrs"`
 	Place       Place              `yaml:"place"`
-	Origin      string             `yaml:"origin"`
 	Cache       string             `yaml:"cache"`
 	CacheSize   Bytes              `yaml:"cache_size"`
 	RAM         Bytes              `yaml:"ram"`

@@ -206,9 +206,6 @@ func (v validator) dns() {
 	if d.TTL.Std() < time.Second || d.TTL.Std() > 24*time.Hour || d.TTL.Std()%time.Second != 0 {
 		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
 	}
-	if (d.ZoneFile == "") != (d.FleetFile == "") {
-		v.bad("dns.zone_file", "a static zone needs a static fleet: give dns.zone_file and dns.fleet_file, or neither")
-	}
 	v.admin("dns.admin", d.Admin)
 }
 
@@ -253,9 +250,6 @@ func (v validator) edge(key string, e Edge) {
 	}
 	if c := e.Place.Country; c != "" && (len(c) != 2 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
 		v.bad(key+".place.country", "%q is no country; write two capital letters, such as DE", c)
-	}
-	if e.Origin != "" {
-		v.url(key+".origin", e.Origin, "http", "https")
 	}
 	if e.CacheSize < 1<<20 {
 		v.bad(key+".cache_size", "%v is too small for a cache; give it at least 1MiB", e.CacheSize)

@@ -36,7 +36,6 @@ func TestValidate(t *testing.T) {
 		{"half an edge pair", []string{"storage.edge_secret_key=a"}, "edge_access_key"},
 		{"one account", []string{"bus.edge_user=control"}, "two different accounts"},
 		{"TTL", []string{"dns.ttl=1500ms"}, "whole number of seconds"},
-		{"static zone alone", []string{"dns.zone_file=x"}, "needs a static fleet"},
 		{"nowhere", []string{"edges.fra.place.lat=91"}, "is nowhere"},
 		{"NaN", []string{"edges.fra.place.lat=NaN"}, "is nowhere"},
 		{"country", []string{"edge.place.country=Germany"}, "two capital letters"},

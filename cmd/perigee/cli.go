@@ -24,7 +24,7 @@ type cli struct {
 
 	Up      upCmd      `cmd:"" group:"run" help:"Run everything on this machine: storage, bus, API, console, DNS and three edges."`
 	Upload  uploadCmd  `cmd:"" group:"run" help:"Run the API and the console."`
-	Edge    edgeCmd    `cmd:"" group:"run" help:"Run one edge, or with --origin a caching reverse proxy alone."`
+	Edge    edgeCmd    `cmd:"" group:"run" help:"Run one edge."`
 	DNS     dnsCmd     `cmd:"" group:"run" name:"dns" help:"Run the DNS server."`
 	Bus     busCmd     `cmd:"" group:"run" help:"Run the embedded NATS server."`
 	Storage storageCmd `cmd:"" group:"run" help:"Run the embedded S3 server."`

@@ -79,7 +79,7 @@ export class Item {
 export const items = signal<readonly Item[]>([]);
 let nextId = 1;
 
-/** The queue in figures. Adding up ten thousand files takes a moment, so it is done a few times a second at most. */
+/** The queue in figures. Adding up ten thousand files takes a moment, so in a long queue it is done a few times a second. */
 export interface Totals {
   done: number;
   failed: number;
@@ -101,6 +101,7 @@ export function busy(): boolean {
 }
 
 const addUpEvery = 150;
+const longQueue = 200;
 let due = false;
 
 /** Adds up soon. */
@@ -109,7 +110,7 @@ function touch(): void {
     return;
   }
   due = true;
-  setTimeout(() => {
+  const addUp = () => {
     due = false;
     const t: Totals = { done: 0, failed: 0, paused: 0, open: 0, sent: 0, size: 0, rate: 0 };
     for (const i of items.peek()) {
@@ -120,7 +121,12 @@ function touch(): void {
       t[s === "done" || s === "failed" || s === "paused" ? s : "open"]++;
     }
     totals.value = t;
-  }, addUpEvery);
+  };
+  if (items.peek().length > longQueue) {
+    setTimeout(addUp, addUpEvery);
+  } else {
+    queueMicrotask(addUp);
+  }
 }
 
 /** Adds files to the queue and starts as many as may run. Paths that the server would refuse fail at once. */

@@ -6,7 +6,7 @@ import type { PreviousUpload } from "tus-js-client";
 import { type Chosen, fromDrop, fromInput } from "./drop";
 import { bytes, joinPath, plural } from "./format";
 import { announce, Failure, Icon } from "./parts";
-import { add, findInterrupted, forget, interrupted } from "./queue";
+import { add, findInterrupted, forget, interrupted, items } from "./queue";
 import { SitePicker } from "./sitepicker";
 import { loadSites, site, sites, sitesKnown, sitesProblem } from "./sites";
 import { mostRows, Queue } from "./uploadlist";
@@ -150,7 +150,7 @@ function DropZone({ take, unread }: { take: (c: Chosen[]) => void; unread: { val
     // biome-ignore lint/a11y/noStaticElementInteractions: dropping needs a pointer; the two buttons inside do the same by keyboard
     <div
       id="drop-zone"
-      class={`drop ${over.value > 0 ? "over" : ""}`}
+      class={`drop ${over.value > 0 ? "over" : ""} ${items.value.length > 0 ? "compact" : ""}`}
       onDragEnter={(e) => {
         e.preventDefault();
         over.value++;
