@@ -33,7 +33,7 @@ type Config struct {
 	Writer uint16
 	// BusyWait is how long Reserve waits for another change of the same path; 3 s when zero.
 	BusyWait time.Duration
-	// ReservationTTL is how long a reservation holds; 2 min when zero.
+	// ReservationTTL is how long a reservation holds; 2 min when zero. Publishing stops writing 20 s before its end.
 	ReservationTTL time.Duration
 	Clock          clock.Clock
 	Log            *slog.Logger

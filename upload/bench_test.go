@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -322,13 +323,17 @@ func noise(seed byte, size int64) io.Reader {
 type noiseReader struct{ x uint64 }
 
 func (n *noiseReader) Read(p []byte) (int, error) {
-	for i := range p {
-		if i%8 == 0 {
-			n.x ^= n.x << 13
-			n.x ^= n.x >> 7
-			n.x ^= n.x << 17
+	for rest := p; len(rest) > 0; {
+		n.x ^= n.x << 13
+		n.x ^= n.x >> 7
+		n.x ^= n.x << 17
+		if len(rest) >= 8 {
+			binary.LittleEndian.PutUint64(rest, n.x)
+			rest = rest[8:]
+			continue
 		}
-		p[i] = byte(n.x >> (8 * (i % 8)))
+		rest[0] = byte(n.x)
+		rest = rest[1:]
 	}
 	return len(p), nil
 }

@@ -198,7 +198,7 @@ func (p *Publisher) storeLarge(ctx context.Context, f File, hold *hold, part int
 	p.at(afterNote)
 	b, err := p.stream(ctx, id, f, hold, part, first)
 	if err != nil {
-		p.discard(ctx, id)
+		p.discard(ctx, id, err)
 		return blob{}, err
 	}
 	return b, nil
@@ -272,17 +272,20 @@ func vanished(err error) error {
 }
 
 // discard removes the bytes of a streamed upload that came to nothing, or leaves them to the sweeper.
-func (p *Publisher) discard(ctx context.Context, id object.UploadID) {
+func (p *Publisher) discard(ctx context.Context, id object.UploadID, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	err := p.removeBytes(ctx, id)
-	if err == nil {
-		err = p.cfg.Catalog.ForgetUpload(ctx, id)
+	// A bucket that did not answer may still be at work on it: what is removed too early could come back.
+	if !errors.Is(why, origin.ErrUnavailable) && !errors.Is(why, origin.ErrUnknown) {
+		err := p.removeBytes(ctx, id)
+		if err == nil {
+			err = p.cfg.Catalog.ForgetUpload(ctx, id)
+		}
+		if err == nil {
+			return
+		}
+		p.cfg.Log.Warn("the bytes of a failed upload are left to the sweeper", "upload", id, "err", err)
 	}
-	if err == nil {
-		return
-	}
-	p.cfg.Log.Warn("the bytes of a failed upload are left to the sweeper", "upload", id, "err", err)
 	if err := p.cfg.Catalog.AbandonUpload(ctx, id); err != nil {
 		p.cfg.Log.Warn("a failed upload could not be marked; it is removed after a restart", "upload", id, "err", err)
 	}

@@ -283,6 +283,41 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
+// TestLostReservation: a publisher that was settled while it wrote does not take away what the bucket names.
+func TestLostReservation(t *testing.T) {
+	f := &faulty{}
+	b := newFaultyBench(t, f)
+	b.want(b.put("/a", "old"), 201)
+	large := string(noiseBytes(4, 9<<20))
+	f.lose = func(op string, k object.Key) error {
+		if op != "put" || !strings.HasPrefix(string(k), "p/") {
+			return nil
+		}
+		// Between its head and its commit others settle its reservation wrongly, as if it had been silent for long, and
+		// take the path.
+		f.lose = nil
+		b.clock.step(time.Hour)
+		rs, err := b.cat.Stale(t.Context(), 0)
+		if err != nil || len(rs) != 1 {
+			t.Fatalf("stale: %v, %v", rs, err)
+		}
+		b.must(b.cat.Release(t.Context(), rs[0]))
+		_, err = b.cat.Reserve(t.Context(), catalog.Change{Pointer: rs[0].Pointer})
+		b.must(err)
+		return nil
+	}
+	b.want(b.put("/a", large), 503)
+	b.clock.step(time.Hour)
+	b.must(b.pub.Sweep(t.Context()))
+	if s, _ := b.content("www", "/a"); s != large {
+		t.Errorf("content of %d bytes", len(s))
+	}
+	b.restart()
+	b.must(b.pub.Sweep(t.Context()))
+	b.want(b.put("/a", "next"), 200)
+	b.consistent()
+}
+
 // TestForeignHead: a head pointer that was changed behind the catalogue's back is taken in, and the change goes on top.
 func TestForeignHead(t *testing.T) {
 	b := newBench(t, Config{})

@@ -67,7 +67,6 @@ var answers = []struct {
 	{ErrDigest, http.StatusBadRequest, "digest-mismatch", ""},
 	{catalog.ErrPrecondition, http.StatusPreconditionFailed, "precondition-failed", ""},
 	{catalog.ErrBusy, http.StatusConflict, "busy", "Another change of this file is under way. Try again in a moment."},
-	{catalog.ErrLost, http.StatusConflict, "overtaken", "Another change of this file was faster, and this one was not made. Try again."},
 	{errLocked, http.StatusLocked, "locked", "Another request is still writing to this upload. Try again in a moment."},
 	{object.ErrInvalid, http.StatusBadRequest, "invalid", ""},
 	{origin.ErrFull, http.StatusInsufficientStorage, "storage-full", "The storage is full. Nothing was changed."},

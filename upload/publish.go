@@ -129,7 +129,7 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 		Pointer: b.pointer(f.Site, f.Path, f.Attributes), Upload: b.upload, Condition: f.Condition,
 	})
 	if err != nil && !errors.Is(err, ErrUnsettled) && b.upload != "" {
-		p.discard(ctx, b.upload)
+		p.discard(ctx, b.upload, err)
 	}
 	return res, err
 }
@@ -248,11 +248,8 @@ func (p *Publisher) write(ctx context.Context, r catalog.Reservation) (row int64
 		return 0, p.back(ctx, r, err)
 	}
 	p.at(afterHead)
-	row, err = p.cfg.Catalog.Commit(ctx, r, etag)
-	if errors.Is(err, catalog.ErrLost) {
-		return 0, err
-	}
-	if err != nil {
+	if row, err = p.cfg.Catalog.Commit(ctx, r, etag); err != nil {
+		// Also when the reservation was lost: the bucket names this version, and who has the path now may adopt it.
 		return 0, fmt.Errorf("%w: %w", ErrUnsettled, err)
 	}
 	return row, nil

@@ -334,3 +334,27 @@ func TestResetOvertakesFetch(t *testing.T) {
 	r.idle()
 	r.mustGet("/file", young)
 }
+
+// The record of a version never changes, so it needs no lease. That there is none may change at any time.
+func TestVersionsAndTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		v1, v2 := cachetest.Version(1), cachetest.Version(2)
+		r.o.Publish("www", "/file", 1, nil)
+		get := func(v object.Version, want string) {
+			t.Helper()
+			_, o, _ := r.e.Resolve(t.Context(), r.site, "/file", v)
+			expect(t, words(o), want)
+		}
+		get(v1, "uri-miss not-held")
+		get(v2, "uri-miss absent")
+		time.Sleep(2 * DefaultLease)
+		get(v1, "hit blob-held")
+		r.o.Publish("www", "/file", 2, nil) // and the log cannot tell of it
+		get(v2, "stale lease-renewed")
+		// A version that was erased is gone after a purge of what it belongs to.
+		r.o.Delete(object.VersionKey("www", "/file", v1))
+		r.apply(purge.Entry{Kind: purge.KindPrefix, Prefix: "/"})
+		get(v1, "stale absent")
+	})
+}

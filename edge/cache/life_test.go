@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,14 @@ func TestOpenThatFailsLeavesNothingOpen(t *testing.T) {
 		"blobs is a file":        func(dir string) error { return os.WriteFile(filepath.Join(dir, "blobs"), nil, 0o600) },
 		"journal is a directory": func(dir string) error { return os.Mkdir(filepath.Join(dir, "journal"), 0o700) },
 		"lock is a directory":    func(dir string) error { return os.Mkdir(filepath.Join(dir, "lock"), 0o700) },
+		"blobs cannot be read": func(dir string) error {
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			return root.MkdirAll("blobs"+strings.Repeat("/"+strings.Repeat("x", 250), 20), 0o700) // too long a name to be opened
+		},
 		"unfinished rewrite cannot be removed": func(dir string) error {
 			return os.MkdirAll(filepath.Join(dir, ".journal-1", "full"), 0o700)
 		},

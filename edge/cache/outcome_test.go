@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"testing"
 	"testing/synctest"
@@ -140,13 +142,20 @@ func TestEmptyFileWithAnotherHash(t *testing.T) {
 	}
 }
 
-// A size near the largest number used to be counted as one block, and its readers waited for ever.
+// A size near the largest number used to be counted as one chunk, and who wanted more of it waited for ever.
 func TestAbsurdSizeIsRefused(t *testing.T) {
 	r := newRig(t, nil)
-	p := cachetest.Pointer("www", "/file", 1, []byte("x"))
-	r.o.PutBlob([]byte("x"))
+	data := cachetest.Bytes(mib, 1)
+	p := r.o.Publish("www", "/file", 1, data)
 	p.Size = 1<<63 - 1
-	if _, o, err := r.e.Locate(t.Context(), p, object.Range{Start: 2 * mib, Length: 1}); err == nil || o.Reason != ReasonOriginBad {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b, o, err := r.e.Locate(ctx, p, object.Range{Length: 2 * mib})
+	if err == nil {
+		_, err = b.Copy(ctx, io.Discard)
+		b.Close()
+	}
+	if o.Reason != ReasonOriginBad || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%s, %v", words(o), err)
 	}
 }

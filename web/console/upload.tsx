@@ -180,7 +180,7 @@ function DropZone({ take, unread }: { take: (c: Chosen[]) => void; unread: { val
           <span class="btn">Choose a folder</span>
         </label>
       </div>
-      <div class="small muted">
+      <div class="small muted hint">
         A cut connection or a reload loses nothing: choose the same file again and it goes on.
       </div>
     </div>
