@@ -230,7 +230,7 @@ func (a *api) build(ctx context.Context) error {
 	a.pub, err = upload.New(upload.Config{
 		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
 		BaseURL:     func(s object.SiteRecord) string { return urlBase(r.cfg.Zone, s) },
-		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload),
+		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload), FormResult: a.formResult,
 	})
 	if err != nil {
 		return err
@@ -246,6 +246,21 @@ func (a *api) build(ctx context.Context) error {
 		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
+}
+
+// formResult shows what became of a form that did not wholly succeed.
+func (a *api) formResult(c *gin.Context, status int, results []upload.FormResult) {
+	out := make([]web.FormFile, len(results))
+	for i, r := range results {
+		out[i].Path = r.Path
+		if r.Result != nil {
+			out[i].URL = r.Result.URL
+		}
+		if r.Problem != nil {
+			out[i].Problem, out[i].RequestID = r.Problem.Detail, r.Problem.RequestID
+		}
+	}
+	a.console.FormOutcome(c, status, out)
 }
 
 // appended hears of every entry that the outbox has brought into the log.

@@ -79,7 +79,7 @@ type Engine struct {
 	calls         map[nameKey]*call
 	position      purge.Position
 	confirmed     time.Time // the log was fully applied at this moment; zero if never since the start
-	bucketFailed  time.Time // when the bucket last failed to confirm a pointer
+	bucketFailed  time.Time // when the bucket failed to answer, or was asked since; zero if it answered last time
 	journal       *journal
 	journalFailed bool
 	journalTried  time.Time // when a rewrite was last tried

@@ -131,6 +131,7 @@ func TestCutOffFromLogAndBucket(t *testing.T) {
 		}
 		time.Sleep(bucketPause)
 		r.mustGet("/file", data)
+		r.idle()
 		if n := r.e.Stats().PointerReads; n != 4 {
 			t.Errorf("%d reads of pointers", n)
 		}
@@ -140,14 +141,61 @@ func TestCutOffFromLogAndBucket(t *testing.T) {
 			if _, o, err := r.get("/file"); !errors.Is(err, ErrRefused) || words(o) != "hit partition-refused" {
 				t.Fatalf("%s, %v", words(o), err)
 			}
+			r.idle()
 			time.Sleep(bucketPause)
 		}
 		r.o.SetDown(nil)
-		expect(t, r.mustGet("/file", data), "stale lease-renewed")
+		if _, _, err := r.get("/file"); !errors.Is(err, ErrRefused) { // nobody waits for a bucket that failed
+			t.Fatal(err)
+		}
+		r.idle()
 		r.o.SetDown(errUnplugged)
 		expect(t, r.mustGet("/file", data), "hit ram") // the bucket has confirmed it
 		r.e.Confirm(r.cfg.Clock.Now())
 		expect(t, r.mustGet("/file", data), "hit ram")
+	})
+}
+
+// A bucket that says nothing at all used to cost every request for a stale name the whole timeout, again and again.
+func TestSilentBucketDelaysOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		data := cachetest.Bytes(100, 4)
+		never := make(chan struct{})
+		paths := []object.Path{"/a", "/b", "/c"}
+		for _, p := range paths {
+			r.o.Publish("www", p, 1, data)
+			r.mustGet(p, data)
+			r.o.Break(object.HeadKey("www", p), cachetest.Fault{Hold: never})
+		}
+		r.idle()
+		time.Sleep(2 * DefaultLease)
+		began := time.Now()
+		for range 100 {
+			for _, p := range paths {
+				expect(t, r.mustGet(p, data), "hit lease-expired stale")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(began) - 10*time.Second; took != pointerTimeout {
+			t.Errorf("300 requests were delayed by %v together", took)
+		}
+		if n := r.e.Stats().PointerReads; n > 3+1+12 {
+			t.Errorf("%d reads of pointers in 15 s", n-3)
+		}
+		for _, p := range paths {
+			r.o.Heal(object.HeadKey("www", p))
+		}
+		time.Sleep(bucketPause + pointerTimeout) // reads that hang end
+		for _, p := range paths {
+			r.mustGet(p, data)
+		}
+		r.idle()
+		for _, p := range paths { // the bucket is trusted again
+			if said := r.mustGet(p, data); said != "stale lease-renewed" && said != "hit ram" {
+				t.Errorf("%s: %s", p, said)
+			}
+		}
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 const (
 	pointerTimeout = 5 * time.Second
 	maxPointer     = 64 << 10
-	// bucketPause is how long, after a failed confirmation, stale names are served without asking again.
+	// bucketPause is how often a bucket that did not answer is asked again.
 	bucketPause = time.Second
 )
 
@@ -53,7 +53,8 @@ func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path obje
 		e.mu.Unlock()
 		return answer(known, Outcome{Reason: ReasonBlobHeld}, nil)
 	}
-	if st != hard && e.clock.Now().Sub(e.bucketFailed) < bucketPause && !e.bucketFailed.IsZero() {
+	if st != hard && !e.bucketFailed.IsZero() {
+		e.probe(k)
 		e.mu.Unlock()
 		return e.stale(site, known, st)
 	}
@@ -68,6 +69,15 @@ func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path obje
 		reason = ReasonLeaseRenewed
 	}
 	return answer(p, Outcome{Fwd: FwdStale, Reason: reason, Collapsed: !leader}, err)
+}
+
+// probe asks a bucket that did not answer last time, once a bucketPause and with nobody waiting for it: a bucket that is
+// silent would cost each request for a stale name pointerTimeout. e.mu is held.
+func (e *Engine) probe(k nameKey) {
+	if now := e.clock.Now(); now.Sub(e.bucketFailed) >= bucketPause {
+		e.bucketFailed = now
+		e.join(k)
+	}
 }
 
 // judge adds the lease to the table's standing. e.mu is held.
@@ -167,6 +177,7 @@ func (e *Engine) fetch(k nameKey, c *call) {
 	if e.calls[k] == c {
 		delete(e.calls, k)
 	}
+	e.bucketFailed = e.never
 	switch {
 	case err == nil:
 		c.pointer = e.table.set(k, p, c.from, c.asked)
