@@ -2,9 +2,7 @@ package upload
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"perigee/catalog"
 	"perigee/object"
-	"perigee/purge"
 )
 
 func TestDigestIsVerified(t *testing.T) {
@@ -148,4 +144,3 @@ func TestConcurrentPuts(t *testing.T) {
 	}
 	b.consistent()
 }
-

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"perigee/catalog"
 	"perigee/object"
-	"perigee/origin"
 )
 
 // errCrash is the panic that stands for the death of the process.

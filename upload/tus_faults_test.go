@@ -2,11 +2,9 @@ package upload
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"perigee/clock"
 	"perigee/object"
 	"perigee/origin"
 )
@@ -251,4 +248,3 @@ func TestStrays(t *testing.T) {
 	b.want(b.tus("DELETE", known, nil), 204)
 	b.consistent()
 }
-

@@ -5,10 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +14,6 @@ import (
 
 	"perigee/clock"
 	"perigee/object"
-	"perigee/origin"
 )
 
 // tus sends a request of the protocol; headers are pairs.

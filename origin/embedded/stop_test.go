@@ -16,9 +16,10 @@ func TestStopFinishesRequests(t *testing.T) {
 	half, goOn := make(chan struct{}), make(chan struct{})
 	cfg := s.Config()
 	cfg.MaxRetries = -1
-	cfg.Endpoint = "http://" + pausing(t, addr, 1<<20, half, goOn)
+	// More than sockets buffer, so that the server has read of the body: a request it has not seen yet is not under way.
+	cfg.Endpoint = "http://" + pausing(t, addr, 24<<20, half, goOn)
 	w := writer(t, cfg)
-	body := make([]byte, 2<<20)
+	body := make([]byte, 32<<20)
 	result := make(chan error, 1)
 	go func() {
 		_, err := w.Put(t.Context(), "b/x", body, origin.PutOptions{})
