@@ -15,9 +15,12 @@ type Bucket struct{ *origin.Reader }
 // Get implements cache.Origin.
 func (b Bucket) Get(ctx context.Context, key object.Key, offset, length int64) (io.ReadCloser, error) {
 	body, _, err := b.Reader.Get(ctx, key, origin.GetOptions{Offset: offset, Length: length})
-	if errors.Is(err, origin.ErrTimeout) {
-		// The engine tells a silent origin from a dead one by the standard error.
+	// The engine tells the failures of an origin apart by the standard errors.
+	switch {
+	case errors.Is(err, origin.ErrTimeout):
 		err = errors.Join(err, context.DeadlineExceeded)
+	case errors.Is(err, origin.ErrRange): // the blob is shorter than its pointer says
+		err = errors.Join(err, io.ErrUnexpectedEOF)
 	}
 	return body, err
 }

@@ -39,6 +39,9 @@ type Pointer struct {
 	Tags         []Tag  `json:"tags,omitempty"`
 }
 
+// MaxSize is the largest blob, in bytes: 1 PiB.
+const MaxSize = 1 << 50
+
 // Validate checks every field. Errors wrap ErrInvalid.
 func (p *Pointer) Validate() error {
 	if p.Format != 1 {
@@ -66,8 +69,8 @@ func (p *Pointer) Validate() error {
 }
 
 func (p *Pointer) validateLive() error {
-	if p.Hash.IsZero() || p.Root.IsZero() || p.Size < 0 {
-		return fmt.Errorf("pointer: %w: hash, root or size is missing", ErrInvalid)
+	if p.Hash.IsZero() || p.Root.IsZero() || p.Size < 0 || p.Size > MaxSize {
+		return fmt.Errorf("pointer: %w: hash, root or size is missing or absurd", ErrInvalid)
 	}
 	if Chunks(p.Size) == 1 && p.Hash != p.Root {
 		return fmt.Errorf("pointer: %w: the root of a blob of one chunk is its hash", ErrInvalid)
