@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"perigee/durable"
 )
 
 // Embedded-server credentials and the session key are made at random at the first start and kept in the data
@@ -120,32 +122,7 @@ func writeSecrets(file string, s SecretSet) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(file)
-	tmp, err := os.CreateTemp(dir, ".secrets-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(append(b, '\n'))
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	// A link, unlike a rename, never replaces a file that another process made meanwhile.
-	if err := os.Link(tmp.Name(), file); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.CreateBytes(file, 0o600, append(b, '\n'))
 }
 
 // UseSecrets fills the credentials of the embedded servers that the configuration left open. Those of an outside S3 or

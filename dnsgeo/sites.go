@@ -9,12 +9,12 @@ import (
 	"iter"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"perigee/clock"
+	"perigee/durable"
 	"perigee/object"
 	"perigee/purge"
 )
@@ -172,19 +172,7 @@ func (s *Sites) write() error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(s.cfg.File), ".sites-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), s.cfg.File)
+	return durable.ReplaceBytes(s.cfg.File, 0o600, b)
 }
 
 func (s *Sites) load() error {

@@ -9,13 +9,13 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"perigee/clock"
+	"perigee/durable"
 )
 
 // Node is a node as others see it.
@@ -214,22 +214,7 @@ func (b *Board) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("save fleet: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".fleet-*")
-	if err != nil {
-		return fmt.Errorf("save fleet: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err := durable.ReplaceBytes(path, 0o600, data); err != nil {
 		return fmt.Errorf("save fleet: %w", err)
 	}
 	return nil

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
 
 	"perigee/dnsgeo/geo"
+	"perigee/durable"
 )
 
 type geoCmd struct {
@@ -39,24 +39,11 @@ func (c *geoBuildCmd) Run(a *app) error {
 			return fmt.Errorf("--built %q is no date such as 2026-06-05", c.Built)
 		}
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(c.Out), ".geo-*")
-	if err != nil {
-		return fmt.Errorf("write geo table: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	s, err := geo.Build(tmp, c.Files, o)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), c.Out)
-	}
+	var s geo.Stats
+	err := durable.Replace(c.Out, 0o644, func(w io.Writer) (err error) {
+		s, err = geo.Build(w, c.Files, o)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"perigee/dnsgeo"
+	"perigee/durable"
 	"perigee/edge"
 	"perigee/fleet"
 	"perigee/fleet/admin"
@@ -211,11 +212,10 @@ func writeJSON(file string, v any) error {
 	if err != nil {
 		return err
 	}
-	tmp := file + ".tmp"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+	if err := durable.ReplaceBytes(file, 0o600, append(b, '\n')); err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
-	return os.Rename(tmp, file)
+	return nil
 }
 
 // welcome prints what a person needs to begin.

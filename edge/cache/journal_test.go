@@ -241,6 +241,7 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 		data := cachetest.Bytes(50, 1)
 		r.o.Publish("www", "/file", 1, data)
 		r.mustGet("/file", data)
+		synctest.Wait() // the fill may still be putting the file in its place
 		r.apply(purgeURL("/other"))
 		r.e.journal.file.Close()
 		gone := r.cfg.Dir + "-gone"
