@@ -65,9 +65,9 @@ func (e *Engine) Explain(site object.Site, path object.Path) Explanation {
 		x.Outcome, x.Reason = string(FwdStale), ReasonPurged
 	case st == expired:
 		x.Outcome, x.Reason = string(FwdStale), ReasonLeaseExpired
-	case n.pointer == nil:
+	case x.Pointer == nil:
 		x.Reason = ReasonAbsent
-	case n.pointer.State == object.Gone:
+	case x.Pointer.State == object.Gone:
 		x.Reason = ReasonDeleted
 	}
 	if x.Pointer == nil || x.Pointer.State != object.Live {

@@ -120,10 +120,13 @@ func (r *report) endPackage(e event) {
 	maps.DeleteFunc(r.output, func(key string, _ []string) bool { return strings.HasPrefix(key, e.Package+" ") })
 }
 
-// print shows what was kept under a key, without the marks that only say which test is running.
+// frame matches the lines that the testing package and the go command put around what a test says.
+var frame = regexp.MustCompile(`^(=== |--- |FAIL\b|exit status )`)
+
+// print shows what was kept under a key, without its frame: the report says the same.
 func (r *report) print(key string) {
 	for _, line := range r.output[key] {
-		if !strings.HasPrefix(line, "=== ") {
+		if !frame.MatchString(line) {
 			fmt.Fprint(r.out, line)
 		}
 	}
@@ -136,7 +139,7 @@ var location = regexp.MustCompile(`^\S+\.go:\d+: `)
 func reason(output []string) string {
 	for _, line := range slices.Backward(output) {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+		if line != "" && !frame.MatchString(line) {
 			return location.ReplaceAllString(line, "")
 		}
 	}

@@ -52,7 +52,7 @@ func TestReport(t *testing.T) {
 		{name: "pass", events: passing + empty, ok: true,
 			want: []string{"ok    perigee/object 1.2s", "1 passed, 0 failed, 0 skipped"}, not: "chatter"},
 		{name: "fail", events: passing + failing,
-			want: []string{"FAIL  perigee/edge TestGet", "status 500, want 200", "1 passed, 1 failed, 0 skipped"}, not: "=== RUN"},
+			want: []string{"FAIL  perigee/edge TestGet", "status 500, want 200", "1 passed, 1 failed, 0 skipped"}, not: "---"},
 		{name: "skip at home", events: skipping, ok: true,
 			want: []string{"skipped perigee/web TestPage: chromium is not installed\n", "0 passed, 0 failed, 1 skipped"}},
 		{name: "skip in CI", events: skipping, strict: true,
