@@ -86,7 +86,8 @@ func (p *Publisher) settle(ctx context.Context, r catalog.Reservation) error {
 		if err != nil {
 			return err
 		}
-		rec, err := p.cfg.Catalog.Site(ctx, site)
+		// The change is made: those who watch are told, though the sweeper is to end.
+		rec, err := p.cfg.Catalog.Site(context.WithoutCancel(ctx), site)
 		if err != nil {
 			return err
 		}
