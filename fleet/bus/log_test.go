@@ -66,8 +66,11 @@ func (r *rig) replace(change func(old [][]byte) [][]byte) {
 		raw = append(raw, m.data)
 	}
 	r.must(r.op.js.DeleteStream(r.t.Context(), streamName))
-	_, err = r.op.js.CreateStream(r.t.Context(), info.Config)
-	r.must(err)
+	// The server takes the old files away after it has answered; until then it may refuse to make new ones.
+	eventually(r.t, "the stream is made anew", func() bool {
+		_, err = r.op.js.CreateStream(r.t.Context(), info.Config)
+		return err == nil
+	})
 	for _, b := range change(raw) {
 		e, err := purge.DecodeEntry(b)
 		r.must(err)
