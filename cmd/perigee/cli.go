@@ -40,6 +40,7 @@ type cli struct {
 	Geo     geoCmd     `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
 	Config  configCmd  `cmd:"" group:"operate" help:"Check and show the configuration."`
 	Doctor  doctorCmd  `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not."`
+	Sim     simCmd     `cmd:"" group:"operate" help:"Replay a trace through the cache policy, beside those it is measured against."`
 	Health  healthCmd  `cmd:"" group:"operate" help:"Ask a health URL; the exit status is the answer. For containers."`
 	Version versionCmd `cmd:"" group:"operate" help:"Print the version."`
 }
