@@ -151,8 +151,20 @@ type Edge struct {
 	CacheSize   Bytes              `yaml:"cache_size"`
 	RAM         Bytes              `yaml:"ram"`
 	OnPartition object.OnPartition `yaml:"on_partition"`
+	AccessLog   AccessLog          `yaml:"access_log"`
 	Admin       string             `yaml:"admin"`
 }
+
+// AccessLog is the log of an edge's requests.
+type AccessLog struct {
+	Path    string `yaml:"path"`
+	Format  string `yaml:"format"`
+	MaxSize Bytes  `yaml:"max_size"`
+	Keep    int    `yaml:"keep"`
+}
+
+// edgeName stands in AccessLog.Path for the name of the edge, so that one line of configuration does for a whole fleet.
+const edgeName = "{name}"
 
 // Place is where an edge stands.
 type Place struct {
@@ -213,9 +225,13 @@ func (c *Config) resolve() {
 	under(&c.Storage.Embedded.Root, "s3")
 	under(&c.Bus.Store, "bus")
 	under(&c.DNS.State, "dns")
-	under(&c.Edge.Cache, "edges", c.Edge.Name)
+	edge := func(e *Edge) {
+		under(&e.Cache, "edges", e.Name)
+		e.AccessLog.Path = strings.ReplaceAll(e.AccessLog.Path, edgeName, e.Name)
+	}
+	edge(&c.Edge)
 	for i := range c.Edges {
-		under(&c.Edges[i].Cache, "edges", c.Edges[i].Name)
+		edge(&c.Edges[i])
 	}
 }
 

@@ -220,6 +220,7 @@ func (v validator) edges() {
 	v.edge("edge", v.c.Edge)
 	seen := map[string]bool{}
 	addrs := map[netip.AddrPort]string{}
+	logs := map[string]string{}
 	for _, e := range v.c.Edges {
 		key := "edges." + e.Name
 		if seen[e.Name] {
@@ -228,6 +229,12 @@ func (v validator) edges() {
 		}
 		seen[e.Name] = true
 		v.edge(key, e)
+		if path := e.AccessLog.Path; path != "" && path != "-" {
+			if other, ok := logs[path]; ok {
+				v.bad(key+".access_log.path", "%s and %s would both write, and move aside, %s; put %s into the path", e.Name, other, path, edgeName)
+			}
+			logs[path] = e.Name
+		}
 		for _, a := range e.PublicAddrs() {
 			if other, ok := addrs[a]; ok {
 				v.bad(key+".addrs", "clients cannot tell %s from %s: both are reached at %s", e.Name, other, a)
@@ -258,5 +265,12 @@ func (v validator) edge(key string, e Edge) {
 		v.bad(key+".ram", "it is negative")
 	}
 	v.oneOf(key+".on_partition", string(e.OnPartition), string(object.Serve), string(object.Refuse))
+	v.oneOf(key+".access_log.format", e.AccessLog.Format, "combined", "json")
+	if n := e.AccessLog.MaxSize; n != 0 && n < 1<<20 {
+		v.bad(key+".access_log.max_size", "%v is too small; give it at least 1MiB, or 0 for no bound", n)
+	}
+	if n := e.AccessLog.Keep; n < 0 || n > 1000 {
+		v.bad(key+".access_log.keep", "%d is not between 0 and 1000", n)
+	}
 	v.admin(key+".admin", e.Admin)
 }

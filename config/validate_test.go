@@ -41,6 +41,13 @@ func TestValidate(t *testing.T) {
 		{"country", []string{"edge.place.country=Germany"}, "two capital letters"},
 		{"cache", []string{"edge.cache_size=5"}, "too small"},
 		{"partition", []string{"edge.on_partition=panic"}, "none of serve, refuse"},
+		{"log format", []string{"edge.access_log.format=apache"}, "none of combined, json"},
+		{"log size", []string{"edge.access_log.max_size=1kB"}, "too small"},
+		{"log without bound", []string{"edge.access_log.max_size=0"}, ""},
+		{"older logs", []string{"edges.fra.access_log.keep=-1"}, "between 0 and 1000"},
+		{"one log for all", []string{"edge.access_log.path=/var/log/access.log"}, "put {name} into the path"},
+		{"a log each", []string{"edge.access_log.path=/var/log/{name}.log"}, ""},
+		{"all on one stream", []string{"edge.access_log.path=-"}, ""},
 		{"same address", []string{"edges.fra.listen=127.0.1.2:8100"}, "clients cannot tell"},
 		{"public edges and DNS", []string{"edge.listen=0.0.0.0:80", "dns.listen=:53"}, ""},
 

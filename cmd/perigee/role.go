@@ -13,6 +13,7 @@ import (
 	"perigee/config"
 	"perigee/dnsgeo/geo"
 	"perigee/edge"
+	"perigee/edge/accesslog"
 	"perigee/edge/cache"
 	"perigee/fleet"
 	"perigee/fleet/admin"
@@ -146,14 +147,18 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 	if len(e.Addrs) > 0 {
 		addrs = e.Addrs
 	}
+	access, err := r.accessLog(e.AccessLog, log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("edge %s: %w", e.Name, err)
+	}
 	n, err := edge.NewNode(edge.NodeConfig{
 		Name: e.Name, Place: e.Place.Fleet(), Addrs: addrs, Listener: ln, Dir: e.Cache,
 		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, OnPartition: e.OnPartition},
 		Log:    c.Log(bus.LogConfig{}),
-		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log,
+		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("edge %s: %w", e.Name, err)
+		return nil, nil, errors.Join(fmt.Errorf("edge %s: %w", e.Name, err), access.Close())
 	}
 	reg := admin.NewRegistry()
 	n.Measure(edge.NewMetrics(reg, n.Engine()))
@@ -164,6 +169,16 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 	r.onStop("commands for "+e.Name, func() error { stop(); return nil })
 	r.start("edge "+e.Name, n.Run)
 	return n, &admin.Node{Ready: readyWhen(n.State), Metrics: reg}, nil
+}
+
+// accessLog opens an edge's log of requests; nil if it has none.
+func (r *role) accessLog(c config.AccessLog, log *slog.Logger) (*accesslog.Log, error) {
+	if c.Path == "" {
+		return nil, nil
+	}
+	return accesslog.Open(accesslog.Config{
+		Path: c.Path, Format: accesslog.Format(c.Format), MaxSize: int64(c.MaxSize), Keep: c.Keep, Clock: r.clock, Stdout: r.out, Log: log,
+	})
 }
 
 // readyWhen makes a readiness check of a node's own state.
