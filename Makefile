@@ -11,6 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHTIME := 5s
+FUZZTIME := 1m
 
 # The whole-system tests run the binary that people run.
 E2E := E2E_BINARY=$(CURDIR)/bin/perigee go test -count 1 -timeout 60m ./e2e
@@ -52,6 +53,9 @@ picture: build ## docs/console.png, as the browser test sees the console; needs 
 
 bench: build ## how soon an overwrite and a delete are effective on every edge; BENCHTIME=5s
 	$(E2E) -run '^$$' -bench . -benchtime $(BENCHTIME)
+
+fuzz: ## every fuzz target, FUZZTIME=1m each; TARGET=lane for those with that in their name
+	scripts/fuzz $(FUZZTIME) $(TARGET)
 
 demo: build ## all of Go's src and test put, fetched through three edges, killed and fetched again
 	E2E_TREE=full $(E2E) -v -run '^TestTreeSurvivesKill9$$'
@@ -104,4 +108,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys picture bench demo test-compose help packages format console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE

@@ -3,56 +3,73 @@ package edge
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"perigee/object"
 )
 
-// evaluate applies the preconditions in the order of RFC 9110 §13.2.2, then Range (§14.2). It sets x.status to 200,
-// 206, 304, 412 or 416.
-func (x *exchange) evaluate() {
-	h, etag, modified := x.r.Header, x.pointer.Hash.ETag(), x.pointer.Modified
-	x.rng = object.Range{Start: 0, Length: x.pointer.Size}
-	x.status = http.StatusOK
-	if im := fieldList(h, "If-Match"); im != "" {
-		if !matchAny(im, etag, strongly) {
-			x.status = http.StatusPreconditionFailed
-			return
-		}
-	} else if t, ok := parseDate(h.Get("If-Unmodified-Since")); ok && modified.After(t) {
-		x.status = http.StatusPreconditionFailed
-		return
-	}
-	if inm := fieldList(h, "If-None-Match"); inm != "" {
-		if matchAny(inm, etag, weakly) {
-			x.status = http.StatusNotModified
-			return
-		}
-	} else if t, ok := parseDate(h.Get("If-Modified-Since")); ok && !modified.After(t) {
-		x.status = http.StatusNotModified
-		return
-	}
-	x.evaluateRange(etag)
+// conditions are the fields that decide between the file, a part of it, and neither. One that is absent is "". A list field
+// has its lines joined (RFC 9110 §5.3); Range is "" as well if it came more than once.
+type conditions struct {
+	ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince, ifRange, rng string
 }
 
-func (x *exchange) evaluateRange(etag string) {
-	field := x.r.Header.Get("Range")
-	if field == "" || x.r.Method != http.MethodGet || len(x.r.Header["Range"]) > 1 {
-		return
+// verdict is what evaluate makes of a request for a file.
+type verdict struct {
+	status  int          // 200, 206, 304, 412 or 416
+	rng     object.Range // what to send with 200 and 206
+	partial bool
+}
+
+// representation is what preconditions are compared with.
+type representation struct {
+	etag     string
+	modified int64 // Unix seconds
+	size     int64
+}
+
+// evaluate applies the preconditions in the order of RFC 9110 §13.2.2, then Range (§14.2), which is for GET alone.
+// It does not allocate, but for a date that cannot be read.
+func evaluate(c *conditions, r representation, get bool) verdict {
+	whole := verdict{status: http.StatusOK, rng: object.Range{Start: 0, Length: r.size}}
+	if c.ifMatch != "" {
+		if !matchAny(c.ifMatch, r.etag, strongly) {
+			whole.status = http.StatusPreconditionFailed
+			return whole
+		}
+	} else if t, ok := parseDate(c.ifUnmodifiedSince); ok && r.modified > t {
+		whole.status = http.StatusPreconditionFailed
+		return whole
 	}
-	if ir := x.r.Header.Get("If-Range"); ir != "" {
-		// A date is a strong validator here: Modified strictly increases in whole seconds (RFC 9110 §13.1.5).
-		t, isDate := parseDate(ir)
-		if isDate && !t.Equal(x.pointer.Modified) || !isDate && ir != etag {
-			return
+	if c.ifNoneMatch != "" {
+		if matchAny(c.ifNoneMatch, r.etag, weakly) {
+			whole.status = http.StatusNotModified
+			return whole
+		}
+	} else if t, ok := parseDate(c.ifModifiedSince); ok && r.modified <= t {
+		whole.status = http.StatusNotModified
+		return whole
+	}
+	if c.rng == "" || !get {
+		return whole
+	}
+	return evaluateRange(c, r, whole)
+}
+
+func evaluateRange(c *conditions, r representation, whole verdict) verdict {
+	if c.ifRange != "" {
+		// A date is a strong validator here: the time of a file strictly increases in whole seconds (RFC 9110 §13.1.5).
+		t, isDate := parseDate(c.ifRange)
+		if isDate && t != r.modified || !isDate && c.ifRange != r.etag {
+			return whole
 		}
 	}
-	switch r, kind := object.ParseRange(field, x.pointer.Size); kind {
+	switch rng, kind := object.ParseRange(c.rng, r.size); kind {
 	case object.RangeSatisfiable:
-		x.rng, x.partial, x.status = r, true, http.StatusPartialContent
+		return verdict{http.StatusPartialContent, rng, true}
 	case object.RangeUnsatisfiable:
-		x.status = http.StatusRequestedRangeNotSatisfiable
+		whole.status = http.StatusRequestedRangeNotSatisfiable
 	}
+	return whole
 }
 
 type comparison bool
@@ -99,10 +116,14 @@ func fieldList(h http.Header, name string) string {
 	return h.Get(name)
 }
 
-func parseDate(s string) (time.Time, bool) {
+// parseDate returns an HTTP date in Unix seconds.
+func parseDate(s string) (int64, bool) {
 	if s == "" {
-		return time.Time{}, false
+		return 0, false
 	}
 	t, err := http.ParseTime(s)
-	return t, err == nil
+	if err != nil {
+		return 0, false
+	}
+	return t.Unix(), true
 }

@@ -17,7 +17,9 @@ func pointerEntry(p *object.Pointer) purge.Entry {
 	return purge.Entry{Kind: purge.KindPointer, Pointer: p}
 }
 
-func TestConditionsAndRanges(t *testing.T) {
+func TestConditionsAndRanges(t *testing.T) { overBoth(t, testConditionsAndRanges) }
+
+func testConditionsAndRanges(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	data := cachetest.Bytes(2*mib+100, 1)
 	p := w.o.Publish("www", "/file", 1, data)
@@ -134,7 +136,9 @@ func checkBody(t *testing.T, method string, a *answer, data []byte) {
 	}
 }
 
-func TestRangesOfSmallFiles(t *testing.T) {
+func TestRangesOfSmallFiles(t *testing.T) { overBoth(t, testRangesOfSmallFiles) }
+
+func testRangesOfSmallFiles(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	w.o.Publish("www", "/empty", 1, nil)
 	w.o.Publish("www", "/one", 1, []byte("x"))

@@ -15,5 +15,16 @@
 // Every answer carries Cache-Status (RFC 9211) with the reason from cache.Reason; the same word goes to the access log
 // and the metrics.
 //
+// The steps run over two transports that differ in nothing a client could see but the order of fields:
+//
+//	lane      edge/lane reads requests in canonical form on its own loops. What the engine has in memory (memory.go) is answered there
+//	          and then by Hot, which is the steps in one, by the same evaluate and from the same field lines; anything else
+//	          goes through the steps on a goroutine.
+//	net/http  what is not canonical, and what comes by a listener that is not TCP. The lane hands a connection over with the bytes it
+//	          has read; it stays there.
+//
+// An answer is counted and logged once, whichever way it went. Counters are kept for each loop (tally) and added up when
+// somebody asks; the access log is the caller's to open and Node's to run (edge/accesslog).
+//
 // Node joins a Server with the log, the reports and its life cycle; Node.Run owns all goroutines and waits for them.
 package edge

@@ -143,8 +143,9 @@ func TestCacheStatus(t *testing.T) {
 				{"/small", "Range: bytes=9-", "; hit; ttl=30; detail=ram"},
 				{"/_perigee/v/" + string(p.Version) + "/small", "", "; fwd=uri-miss; detail=blob-held"},
 				{"/_perigee/v/" + string(p.Version) + "/small", "", "; hit; ttl=30; detail=ram"},
-				{"/big", tail, "; fwd=uri-miss; detail=far-range"},
-				{"/big", tail, "; fwd=partial; detail=far-range"},
+				{"/big", tail, "; fwd=uri-miss; stored; detail=not-held"},
+				{"/big", tail, "; hit; ttl=30; detail=disk"},
+				{"/big", "", "; fwd=partial; stored; detail=partly-held"},
 				{"/absent", "", "; fwd=uri-miss; detail=absent"},
 				{"/absent", "", "; hit; detail=absent"},
 				{"/..", "", "; detail=bad-request"},
@@ -193,7 +194,7 @@ func TestOriginDiesMidBody(t *testing.T) {
 					w.o.Break(p.Blob, fault)
 					c := w.dial()
 					defer c.Close()
-					go io.WriteString(c, request("GET", "/file", field)) // a pipe may be closed under it
+					go io.WriteString(c, wire("GET", "/file", field)) // a pipe may be closed under it
 					a, err := readAnswer(bufio.NewReader(c), "GET")
 					if err != io.ErrUnexpectedEOF {
 						t.Fatalf("a client sees %v", err)
@@ -211,7 +212,9 @@ func TestOriginDiesMidBody(t *testing.T) {
 	}
 }
 
-func TestOriginDiesMidBodyOverTCP(t *testing.T) {
+func TestOriginDiesMidBodyOverTCP(t *testing.T) { overBoth(t, testOriginDiesMidBodyOverTCP) }
+
+func testOriginDiesMidBodyOverTCP(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	data := cachetest.Bytes(3*mib, 3)
 	p := w.o.Publish("www", "/file", 1, data)
@@ -221,7 +224,7 @@ func TestOriginDiesMidBodyOverTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, request("GET", "/file")); err != nil {
+	if _, err := io.WriteString(c, wire("GET", "/file")); err != nil {
 		t.Fatal(err)
 	}
 	raw, _ := io.ReadAll(c) // to the end of the connection, however it ends

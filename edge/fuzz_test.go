@@ -77,29 +77,31 @@ func FuzzCacheStatus(f *testing.F) {
 		f.Add(n, byte(0), byte(3), true, false, false, false)
 		f.Add(n, byte(2), byte(9), false, true, true, true)
 	}
-	fwds := []cache.Forward{cache.NotForwarded, cache.FwdURIMiss, cache.FwdMiss, cache.FwdStale, cache.FwdPartial, cache.FwdBypass}
+	fwds := []cache.Forward{cache.NotForwarded, cache.FwdURIMiss, cache.FwdMiss, cache.FwdStale, cache.FwdPartial}
 	reasons := []cache.Reason{
 		cache.ReasonRAM, cache.ReasonDisk, cache.ReasonFilling, cache.ReasonNotHeld, cache.ReasonBlobHeld, cache.ReasonPurged, cache.ReasonLeaseRenewed,
-		cache.ReasonLeaseExpired, cache.ReasonRefused, cache.ReasonAbsent, cache.ReasonDeleted, cache.ReasonTooLarge, cache.ReasonFarRange,
+		cache.ReasonLeaseExpired, cache.ReasonRefused, cache.ReasonAbsent, cache.ReasonDeleted, cache.ReasonPartlyHeld, cache.ReasonNotAdmitted,
 		cache.ReasonDiskFailed, cache.ReasonHealed, cache.ReasonOriginDown, cache.ReasonOriginTimeout, cache.ReasonOriginBad, cache.ReasonUnknownSite,
 		cache.ReasonSitesUnknown, cache.ReasonBadRequest, cache.ReasonMethod,
 	}
 	engine := newEngine(f, cachetest.NewOrigin(), nil)
 	f.Fuzz(func(t *testing.T, node string, fwd, reason byte, stored, collapsed, stale, failed bool) {
-		rec := httptest.NewRecorder()
 		x := &exchange{
-			s: &Server{node: cacheName(node)}, w: rec, site: cachetest.Site("www"), path: "/file",
+			s: &Server{node: cacheName(node)}, site: cachetest.Site("www"), path: "/file",
 			outcome: cache.Outcome{
 				Fwd: fwds[int(fwd)%len(fwds)], Reason: reasons[int(reason)%len(reasons)], Stored: stored && !collapsed, Collapsed: collapsed, Stale: stale,
 			},
 		}
 		x.s.engine = engine
+		var lines fields
 		if failed {
-			x.writeFailureStatus()
+			lines = x.failureStatus(nil)
 		} else {
-			x.writeCacheStatus()
+			lines = x.cacheStatus(nil)
 		}
-		checkCacheStatus(t, &answer{Response: &http.Response{Header: rec.Header()}})
+		h := http.Header{}
+		lines.each(h.Add)
+		checkCacheStatus(t, &answer{Response: &http.Response{Header: h}})
 	})
 }
 

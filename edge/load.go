@@ -28,7 +28,7 @@ func newLoadMeter(c clock.Clock, s *Server) *loadMeter {
 // now returns the load of the last second.
 func (m *loadMeter) now() fleet.Load {
 	l := *m.latest.Load()
-	l.Conns = int(m.server.counters.conns.Load())
+	l.Conns = int(m.server.conns())
 	return l
 }
 
@@ -42,8 +42,8 @@ func (m *loadMeter) run(ctx context.Context) error {
 			return nil
 		case <-t.C():
 		}
-		c := &m.server.counters
-		now, r, s, p := m.clock.Now(), c.requests.Load(), c.sent.Load(), processCPU()
+		t := m.server.tally.total()
+		now, r, s, p := m.clock.Now(), t.requests, t.sent, processCPU()
 		secs := now.Sub(at).Seconds()
 		if secs <= 0 {
 			continue

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"perigee/clock"
+	"perigee/edge/accesslog"
 	"perigee/edge/cache"
 	"perigee/fleet"
 	"perigee/purge"
@@ -33,7 +34,7 @@ type NodeConfig struct {
 	Version  string
 	Clock    clock.Clock
 	Logger   *slog.Logger
-	Access   *slog.Logger
+	Access   *accesslog.Log // may be nil; run, or closed, with the node
 	// Grace is how long requests in progress may go on after the end of Run's context; 0 means 10 s.
 	Grace time.Duration
 }
@@ -81,15 +82,16 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 // Engine returns the node's cache.
 func (n *Node) Engine() *cache.Engine { return n.engine }
 
-// Measure makes the node count in m. Call it before Run.
-func (n *Node) Measure(m *Metrics) { n.server.metrics = m }
+// Measure makes m tell what the node has counted.
+func (n *Node) Measure(m *Metrics) { m.server.Store(n.server) }
 
 // Close closes the cache of a node that was never run.
-func (n *Node) Close() error { return n.engine.Close() }
+func (n *Node) Close() error { return errors.Join(n.engine.Close(), n.cfg.Access.Close()) }
 
 // Run serves until ctx ends or the listener fails.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	logged := n.runAccessLog()
 	var wg sync.WaitGroup
 	background := func(what string, f func(context.Context) error) {
 		wg.Go(func() {
@@ -111,7 +113,15 @@ func (n *Node) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, n.engine.Close())
+	return errors.Join(err, n.engine.Close(), logged())
+}
+
+// runAccessLog starts the access log, which has to outlive everything that writes to it; the function ends it and waits.
+func (n *Node) runAccessLog() (end func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.cfg.Access.Run(ctx) }()
+	return func() error { cancel(); return <-done }
 }
 
 func (n *Node) drainFile() string { return filepath.Join(n.cfg.Dir, "drained") }
@@ -154,10 +164,10 @@ func (n *Node) State() fleet.State {
 func (n *Node) fill(r *fleet.Report) {
 	r.Node, r.Role, r.State, r.Place, r.Addrs, r.Version = n.cfg.Name, fleet.RoleEdge, n.State(), n.cfg.Place, n.cfg.Addrs, n.cfg.Version
 	r.Load = n.load.now()
-	s := n.engine.Stats()
+	s, t := n.engine.Stats(), n.server.tally.total()
 	r.Cache = &fleet.CacheUse{
-		Objects: s.Blobs, Bytes: s.DiskBytes, Limit: s.DiskLimit, RAM: s.RAMBytes,
-		Hits: n.server.counters.hits.Load(), Misses: n.server.counters.misses.Load(), OriginOut: s.OriginBytes,
+		Objects: s.Store.Bodies, Bytes: s.Store.Bytes, Limit: s.Store.Limit, RAM: s.RAM.Bytes,
+		Hits: t.hits, Misses: t.misses, OriginOut: s.OriginBytes,
 	}
 	r.Position = n.engine.Position()
 	r.Lease = n.engine.LeaseLeft().Milliseconds()

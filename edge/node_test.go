@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"perigee/clock"
+	"perigee/edge/accesslog"
 	"perigee/edge/cache"
 	"perigee/edge/cache/cachetest"
 	"perigee/fleet"
@@ -45,10 +47,10 @@ func newStation(t *testing.T) *station {
 }
 
 // start runs a node on the station's directory.
-func (s *station) start(access *slog.Logger) { s.startWith(access, nil) }
+func (s *station) start(access *accesslog.Log) { s.startWith(access, nil) }
 
 // startWith is start; before, if not nil, is called with the node before it runs.
-func (s *station) startWith(access *slog.Logger, before func(*Node)) {
+func (s *station) startWith(access *accesslog.Log, before func(*Node)) {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -141,7 +143,7 @@ func TestNodeLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := s.await("applied", func(r *fleet.Report) bool { return r.Position.Covers(position) })
-	if r.Lease <= 0 || r.Cache == nil || r.Cache.Limit != 64<<20 || r.Cache.Hits != 1 || r.Cache.Misses != 1 || r.Cache.OriginOut != int64(len(data)) {
+	if r.Lease <= 0 || r.Cache == nil || r.Cache.Limit != 60<<20 || r.Cache.Hits != 1 || r.Cache.Misses != 1 || r.Cache.OriginOut != int64(len(data)) {
 		t.Errorf("%+v, cache %+v", r, r.Cache)
 	}
 	if got := s.w.ask("GET", "/file").Header.Get("Cache-Status"); got != "fra; fwd=stale; detail=purged" {
@@ -187,6 +189,7 @@ func TestNodeLife(t *testing.T) {
 	s.await("ready", state(fleet.Ready))
 	s.log.SetReachable(true)
 	s.await("lease", func(r *fleet.Report) bool { return r.Lease > 0 })
+	s.w.mustGet("/file", data) // from disk: memory begins empty
 	if got := s.w.mustGet("/file", data).reason(); got != "ram" {
 		t.Errorf("%q", got)
 	}
@@ -205,16 +208,31 @@ func TestNodeStopsWhenItsListenerFails(t *testing.T) {
 	s.o.PutSite(cachetest.Site("www", "www.example"))
 	s.start(nil)
 	s.await("ready", state(fleet.Ready))
-	s.n.cfg.Listener.Close()
+	breakListener(t, s.n.cfg.Listener)
 	s.await("stopping", state(fleet.Stopping)) // by itself
-	if err := s.stop(); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "edge fra") {
+	if err := s.stop(); err == nil || !strings.Contains(err.Error(), "edge fra: listener") {
 		t.Errorf("%v", err)
 	}
-	e, err := cache.Open(cache.Config{Dir: s.dir, Size: mib, Origin: s.o, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	e, err := cache.Open(cache.Config{Dir: s.dir, Size: cache.MinSize, Origin: s.o, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("the cache was not closed: %v", err)
 	}
 	e.Close()
+}
+
+// breakListener makes accept fail for whoever has the socket.
+func breakListener(t *testing.T, ln net.Listener) {
+	t.Helper()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestNodeThatIsNotRun(t *testing.T) {
@@ -266,7 +284,11 @@ func TestMetricsAndAccessLog(t *testing.T) {
 	s.o.Publish("www", "/file", 1, []byte("hello"))
 	var lines lockedBuffer
 	reg := prometheus.NewRegistry()
-	s.startWith(slog.New(slog.NewTextHandler(&lines, nil)), func(n *Node) { n.Measure(NewMetrics(reg, n.Engine())) })
+	access, err := accesslog.Open(accesslog.Config{Path: "-", Stdout: &lines, Format: accesslog.JSON, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.startWith(access, func(n *Node) { n.Measure(NewMetrics(reg, n.Engine())) })
 	s.await("ready", state(fleet.Ready))
 	s.w.mustGet("/file", []byte("hello"))
 	s.w.mustGet("/file", []byte("hello"))
@@ -292,15 +314,16 @@ func TestMetricsAndAccessLog(t *testing.T) {
 	for name, want := range map[string]float64{
 		"perigee_edge_requests_total uri-miss not-held 200": 1, "perigee_edge_requests_total hit ram 200": 1, "perigee_edge_requests_total none bad-request 400": 1,
 		"perigee_edge_requests_total uri-miss absent 404": 1, "perigee_edge_sent_bytes_total hit": 5, "perigee_edge_sent_bytes_total uri-miss": 5,
-		"perigee_edge_origin_bytes_total": 5, "perigee_edge_origin_reads_total": 1, "perigee_edge_pointer_reads_total": 2, "perigee_edge_blobs": 1,
-		"perigee_edge_disk_bytes": 4096, "perigee_edge_names": 1, "perigee_edge_healed_total": 0, "perigee_edge_disk_failures_total": 0,
+		"perigee_edge_origin_bytes_total": 5, "perigee_edge_origin_reads_total": 1, "perigee_edge_pointer_reads_total": 2, "perigee_edge_chunks": 1,
+		"perigee_edge_names": 1, "perigee_edge_healed_total": 0, "perigee_edge_disk_failures_total": 0,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s is %v (%v), want %v", name, v, ok, want)
 		}
 	}
 	log := lines.String()
-	if n := strings.Count(log, "\n"); n != 4 || strings.Count(log, "msg=request") != 4 || !strings.Contains(log, "status=200 bytes=5 fwd=uri-miss reason=not-held") {
+	if n := strings.Count(log, "\n"); n != 4 || !strings.Contains(log, `"target":"/file","status":200,"bytes":5,"fwd":"uri-miss","reason":"not-held"`) ||
+		!strings.Contains(log, `"target":"/absent%0aforged=1","status":400,`) {
 		t.Errorf("%d lines:\n%s", n, log)
 	}
 }

@@ -2,9 +2,11 @@ package edge
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"perigee/edge/cache"
 	"perigee/object"
@@ -13,22 +15,38 @@ import (
 // VersionPrefix begins the path of immutable URLs: VersionPrefix + version + path.
 const VersionPrefix = object.ReservedPrefix + "v/"
 
+// request is what the steps see of a request, whichever transport it came by.
+type request struct {
+	method  string
+	host    string // as in the request
+	target  string // the same, for the log
+	path    string // the target's path, as the client wrote it; "" if the target has none
+	minor   int    // of HTTP/1
+	client  string // its address
+	referer string
+	agent   string
+	conditions
+}
+
 // exchange is one request on its way through the steps.
 type exchange struct {
-	s *Server
-	w http.ResponseWriter
-	r *http.Request
+	s     *Server
+	out   responder
+	req   request
+	ctx   context.Context // ends when the client is gone, or the server
+	began time.Time
+	slot  int // whose counters and whose part of the access log; see tally
 
 	site    *object.SiteRecord
 	path    object.Path
 	version object.Version // of an immutable URL
 
 	pointer *object.Pointer
-	rng     object.Range
-	partial bool
+	verdict
 	outcome cache.Outcome
-	status  int
-	sent    int64
+	sent    int64 // bytes of the file
+	page    int64 // bytes of the page of a failure
+	broken  bool  // the answer was broken off: the connection must be cut
 }
 
 // remembered reports whether the engine knew what the answer says: the file, or that there is none.
@@ -37,54 +55,92 @@ func (x *exchange) remembered() bool {
 	return x.outcome.Hit() && (x.pointer != nil || absence)
 }
 
-// failure is an answer that is not the file: a status and a sentence.
+// failure is an answer that is not the file: a status and a sentence, and perhaps one field of its own.
 type failure struct {
-	status int
-	reason cache.Reason
-	text   string
+	status      int
+	reason      cache.Reason
+	text        string
+	name, value string
+}
+
+func fail(status int, reason cache.Reason, text string) *failure {
+	return &failure{status: status, reason: reason, text: text}
+}
+
+// with adds a field.
+func (f *failure) with(name, value string) *failure {
+	f.name, f.value = name, value
+	return f
+}
+
+// serve runs the steps and then counts and logs what came of them. A broken answer ends in abort, which need not return.
+func (x *exchange) serve() {
+	x.steps()
+	x.s.account(x)
+	if x.broken {
+		x.out.abort()
+		return
+	}
+	x.out.end()
+}
+
+// steps runs the steps; see the package comment.
+func (x *exchange) steps() {
+	if f := x.parse(); f != nil {
+		x.sendFailure(f)
+		return
+	}
+	if f := x.resolve(); f != nil {
+		x.sendFailure(f)
+		return
+	}
+	p := x.pointer
+	x.verdict = evaluate(&x.req.conditions, representation{p.Hash.ETag(), p.Modified.Unix(), p.Size}, x.req.method == http.MethodGet)
+	if x.status != http.StatusOK && x.status != http.StatusPartialContent {
+		x.sendEmpty()
+		return
+	}
+	if f := x.send(); f != nil {
+		x.sendFailure(f)
+	}
 }
 
 // parse finds out what is asked for.
 func (x *exchange) parse() *failure {
-	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
-		x.w.Header().Set("Allow", "GET, HEAD")
-		return &failure{http.StatusMethodNotAllowed, cache.ReasonMethod, "Files are read here with GET or HEAD; they are published through the API."}
+	if x.req.method != http.MethodGet && x.req.method != http.MethodHead {
+		return fail(http.StatusMethodNotAllowed, cache.ReasonMethod, "Files are read here with GET or HEAD; they are published through the API.").
+			with("Allow", "GET, HEAD")
 	}
 	if f := x.parseHost(); f != nil {
 		return f
 	}
-	target := x.r.URL.RawPath
-	if target == "" {
-		// The path is as its default encoding. EscapedPath says more only of a RawPath it does not like: it would encode Path
-		// anew, and a %2F in it would have become a '/' by then.
-		target = x.r.URL.EscapedPath()
-	}
+	target := x.req.path
 	if rest, ok := strings.CutPrefix(target, VersionPrefix); ok {
 		return x.parseVersion(rest)
 	}
 	if target != "" && target[0] != '/' { // "*"; an empty one is the '/' of an absolute form (RFC 9112 §3.2.2)
-		return &failure{http.StatusBadRequest, cache.ReasonBadRequest, "The request target does not begin with '/'."}
+		return fail(http.StatusBadRequest, cache.ReasonBadRequest, "The request target does not begin with '/'.")
 	}
 	path, err := object.ParseRequestPath(cmp.Or(target, "/"))
 	if err != nil {
-		return &failure{http.StatusBadRequest, cache.ReasonBadRequest, sentence(err)}
+		return fail(http.StatusBadRequest, cache.ReasonBadRequest, sentence(err))
 	}
 	x.path = path
 	return nil
 }
 
 func (x *exchange) parseHost() *failure {
-	host, err := object.ParseHost(x.r.Host)
+	host, err := object.ParseHost(x.req.host)
 	if err != nil {
-		return &failure{http.StatusBadRequest, cache.ReasonBadRequest, sentence(err)}
+		return fail(http.StatusBadRequest, cache.ReasonBadRequest, sentence(err))
 	}
 	x.site, err = x.s.engine.Site(host)
 	switch {
 	case errors.Is(err, cache.ErrSitesUnknown):
-		x.w.Header().Set("Retry-After", "2")
-		return &failure{http.StatusServiceUnavailable, cache.ReasonSitesUnknown, "This edge has just started and could not read the list of sites yet."}
+		return fail(http.StatusServiceUnavailable, cache.ReasonSitesUnknown, "This edge has just started and could not read the list of sites yet.").
+			with("Retry-After", "2")
 	case err != nil:
-		return &failure{http.StatusNotFound, cache.ReasonUnknownSite, "No site here answers to the host name " + string(host) + "."}
+		return fail(http.StatusNotFound, cache.ReasonUnknownSite, "No site here answers to the host name "+string(host)+".")
 	}
 	return nil
 }
@@ -96,7 +152,7 @@ func (x *exchange) parseVersion(rest string) *failure {
 		x.path, err = object.ParseEscapedPath("/" + path)
 	}
 	if err != nil {
-		return &failure{http.StatusNotFound, cache.ReasonAbsent, "No such version: " + sentence(err)}
+		return fail(http.StatusNotFound, cache.ReasonAbsent, "No such version: "+sentence(err))
 	}
 	x.version = version
 	return nil
@@ -110,7 +166,7 @@ func sentence(err error) string {
 
 // resolve finds the pointer.
 func (x *exchange) resolve() *failure {
-	p, o, err := x.s.engine.Resolve(x.r.Context(), x.site, x.path, x.version)
+	p, o, err := x.s.engine.Resolve(x.ctx, x.site, x.path, x.version)
 	x.outcome = o
 	if err != nil {
 		return x.originFailure(err)
@@ -124,24 +180,24 @@ func (x *exchange) originFailure(err error) *failure {
 	switch x.outcome.Reason {
 	case cache.ReasonAbsent, cache.ReasonDeleted:
 		if x.version != "" && x.outcome.Reason == cache.ReasonDeleted {
-			return &failure{http.StatusGone, x.outcome.Reason, "This version of the file has been deleted."}
+			return fail(http.StatusGone, x.outcome.Reason, "This version of the file has been deleted.")
 		}
-		return &failure{http.StatusNotFound, x.outcome.Reason, "There is no file at this address."}
+		return fail(http.StatusNotFound, x.outcome.Reason, "There is no file at this address.")
 	case cache.ReasonRefused:
-		x.w.Header().Set("Retry-After", "5")
-		return &failure{http.StatusServiceUnavailable, cache.ReasonRefused, "This edge is cut off and the site asks not to be served unconfirmed."}
+		return fail(http.StatusServiceUnavailable, cache.ReasonRefused, "This edge is cut off and the site asks not to be served unconfirmed.").
+			with("Retry-After", "5")
 	case cache.ReasonOriginTimeout:
-		return &failure{http.StatusGatewayTimeout, cache.ReasonOriginTimeout, "The origin storage did not answer in time."}
+		return fail(http.StatusGatewayTimeout, cache.ReasonOriginTimeout, "The origin storage did not answer in time.")
 	case cache.ReasonOriginBad:
 		x.s.log.Error("origin is damaged", "site", x.site.Site, "path", x.path, "err", err)
-		return &failure{http.StatusBadGateway, cache.ReasonOriginBad, "The origin storage sent something other than the published file."}
+		return fail(http.StatusBadGateway, cache.ReasonOriginBad, "The origin storage sent something other than the published file.")
 	}
-	return &failure{http.StatusBadGateway, cache.ReasonOriginDown, "The origin storage cannot be reached."}
+	return fail(http.StatusBadGateway, cache.ReasonOriginDown, "The origin storage cannot be reached.")
 }
 
 // locate finds the bytes, after the head is decided.
 func (x *exchange) locate() (*cache.Body, *failure) {
-	body, o, err := x.s.engine.Locate(x.r.Context(), x.pointer, x.rng)
+	body, o, err := x.s.engine.Locate(x.ctx, x.pointer, x.rng)
 	if err != nil {
 		x.outcome = o
 		return nil, x.originFailure(err)

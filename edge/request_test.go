@@ -12,7 +12,9 @@ import (
 	"perigee/object"
 )
 
-func TestMethods(t *testing.T) {
+func TestMethods(t *testing.T) { overBoth(t, testMethods) }
+
+func testMethods(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	data := []byte("hello")
 	w.o.Publish("www", "/file", 1, data)
@@ -40,7 +42,9 @@ func TestMethods(t *testing.T) {
 }
 
 // HEAD asks for no bytes of the blob, so it must not claim to have caused a read of them, nor have caused one.
-func TestHeadSaysWhatItDid(t *testing.T) {
+func TestHeadSaysWhatItDid(t *testing.T) { overBoth(t, testHeadSaysWhatItDid) }
+
+func testHeadSaysWhatItDid(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	p := w.o.Publish("www", "/file", 1, []byte("hello"))
 	for _, want := range []string{"fra; fwd=uri-miss; detail=not-held", "fra; hit; ttl=29; detail=not-held"} {
@@ -68,7 +72,9 @@ func cacheStatus(a *answer) string {
 	return strings.Replace(a.Header.Get("Cache-Status"), "ttl=30", "ttl=29", 1)
 }
 
-func TestHosts(t *testing.T) {
+func TestHosts(t *testing.T) { overBoth(t, testHosts) }
+
+func testHosts(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	data := []byte("hello")
 	w.o.Publish("www", "/file", 1, data)
@@ -101,7 +107,9 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-func TestPaths(t *testing.T) {
+func TestPaths(t *testing.T) { overBoth(t, testPaths) }
+
+func testPaths(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	files := map[object.Path]string{
 		"/file": "file", "/index.html": "index", "/dir/index.html": "dir index", "/dir/file.txt": "dir file",
@@ -143,7 +151,9 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestImmutableURLs(t *testing.T) {
+func TestImmutableURLs(t *testing.T) { overBoth(t, testImmutableURLs) }
+
+func testImmutableURLs(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	old, young := w.o.Publish("www", "/dir/file", 1, []byte("old")), w.o.Publish("www", "/dir/file", 2, []byte("young"))
 	url := func(v object.Version, path string) string { return "/_perigee/v/" + string(v) + path }
@@ -179,7 +189,9 @@ func TestImmutableURLs(t *testing.T) {
 	}
 }
 
-func TestSandbox(t *testing.T) {
+func TestSandbox(t *testing.T) { overBoth(t, testSandbox) }
+
+func testSandbox(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	types := map[string]bool{
 		"text/html; charset=utf-8": true, "text/html": true, "TEXT/HTML": true, "application/xhtml+xml": true, "image/svg+xml": true, "text/xml": true,
@@ -214,7 +226,9 @@ func TestSandbox(t *testing.T) {
 	}
 }
 
-func TestCacheControlOfSiteAndPointer(t *testing.T) {
+func TestCacheControlOfSiteAndPointer(t *testing.T) { overBoth(t, testCacheControlOfSiteAndPointer) }
+
+func testCacheControlOfSiteAndPointer(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	p := w.o.Publish("www", "/file", 1, []byte("x"))
 	own := cachetest.Pointer("www", "/own", 1, []byte("x"))

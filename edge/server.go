@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"perigee/clock"
+	"perigee/edge/accesslog"
 	"perigee/edge/cache"
+	"perigee/edge/lane"
 	"perigee/object"
 )
 
@@ -20,37 +23,43 @@ import (
 type Server struct {
 	node      string
 	engine    *cache.Engine
+	memory    memory // the engine's prepared answers; nil if it has none
 	clock     clock.Clock
 	log       *slog.Logger
-	access    *slog.Logger
+	access    *accesslog.Log
 	writeIdle time.Duration
-	counters  serverCounters
-	metrics   *Metrics
-}
-
-type serverCounters struct {
-	requests, hits, misses, sent atomic.Int64
-	conns                        atomic.Int64
+	loops     int
+	tally     *tally
+	moments   moments
+	lane      atomic.Pointer[lane.Lane] // while Serve runs on it
 }
 
 // ServerConfig says what a Server works with.
 type ServerConfig struct {
-	Node    string // name in Cache-Status
-	Engine  *cache.Engine
-	Clock   clock.Clock
-	Log     *slog.Logger
-	Access  *slog.Logger // one record per request; nil writes none
-	Metrics *Metrics     // may be nil
+	Node   string // name in Cache-Status
+	Engine *cache.Engine
+	Clock  clock.Clock
+	Log    *slog.Logger
+	Access *accesslog.Log // one line for each request; nil writes none. Whoever opened it runs it
 	// WriteIdle is how long a client may take for 64 KiB before it is cut off; 0 means 60 s.
 	WriteIdle time.Duration
+	// Loops is how many loops the fast lane has; 0 means one for each processor that Go uses.
+	Loops int
 }
 
 // NewServer returns a Server; it starts nothing.
 func NewServer(cfg ServerConfig) *Server {
-	s := &Server{node: cacheName(cfg.Node), engine: cfg.Engine, clock: cfg.Clock, log: cfg.Log, access: cfg.Access, metrics: cfg.Metrics, writeIdle: cfg.WriteIdle}
+	s := &Server{
+		node: cacheName(cfg.Node), engine: cfg.Engine, memory: memoryOf(cfg.Engine), clock: cfg.Clock, log: cfg.Log, access: cfg.Access,
+		writeIdle: cfg.WriteIdle, loops: cfg.Loops,
+	}
 	if s.writeIdle == 0 {
 		s.writeIdle = time.Minute
 	}
+	if s.loops <= 0 {
+		s.loops = runtime.GOMAXPROCS(0)
+	}
+	s.tally = newTally(s.loops)
 	return s
 }
 
@@ -74,44 +83,39 @@ func cacheName(node string) string {
 	return string(append(b, '"'))
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{s: s, w: w, r: r}
-	if r.ContentLength != 0 {
-		// Nobody reads the body, but net/http throws it away before it answers, and must not wait for it for ever.
-		http.NewResponseController(w).SetReadDeadline(s.clock.Now().Add(bodyPatience))
-	}
-	w.Header().Set("Server", "Perigee")
-	x.steps()
-	s.logAccess(x)
-}
-
-// logAccess counts and logs one answer.
-func (s *Server) logAccess(x *exchange) {
-	s.counters.requests.Add(1)
-	if x.outcome.Hit() && x.pointer != nil {
-		s.counters.hits.Add(1)
-	} else if x.pointer != nil {
-		s.counters.misses.Add(1)
-	}
-	if s.metrics != nil {
-		s.metrics.count(x)
-	}
+// account counts and logs one answer that went through the steps.
+func (s *Server) account(x *exchange) {
+	s.tally.slow(x)
 	if s.access == nil {
 		return
 	}
-	s.access.LogAttrs(context.Background(), slog.LevelInfo, "request",
-		slog.String("client", x.r.RemoteAddr), slog.String("method", x.r.Method), slog.String("host", x.r.Host),
-		slog.String("target", x.r.URL.RequestURI()), slog.Int("status", x.status), slog.Int64("bytes", x.sent),
-		slog.String("fwd", string(x.outcome.Fwd)), slog.String("reason", string(x.outcome.Reason)))
+	s.access.Add(x.slot, &accesslog.Entry{
+		Time: x.began, Duration: s.clock.Now().Sub(x.began), Client: x.req.client, Method: x.req.method, Host: x.req.host, Target: x.req.target,
+		Minor: x.req.minor, Status: x.status, Bytes: x.sent + x.page, Fwd: string(x.outcome.Fwd), Reason: string(x.outcome.Reason),
+		Referer: x.req.referer, Agent: x.req.agent,
+	})
 }
-
-// bodyPatience is how long a client may take to send a body that nobody asked for.
-const bodyPatience = 10 * time.Second
 
 // Serve accepts connections on ln until ctx ends or ln fails, then lets requests in progress finish for at most grace and
 // cuts off the rest. It closes ln. When it returns no request is in progress.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	if _, ok := ln.(*net.TCPListener); ok {
+		return s.serveFast(ctx, ln, grace)
+	}
+	return s.serveHTTP(ctx, ln, grace) // the lane reads from sockets
+}
+
+// conns returns how many connections there are.
+func (s *Server) conns() int64 {
+	n := s.tally.conns.Load()
+	if l := s.lane.Load(); l != nil {
+		n += l.Conns()
+	}
+	return n
+}
+
+// serveHTTP is Serve by net/http alone.
+func (s *Server) serveHTTP(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	base, cut := context.WithCancel(context.Background())
 	defer cut()
 	var conns sync.WaitGroup
@@ -125,10 +129,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 		ConnState: func(_ net.Conn, st http.ConnState) {
 			switch st {
 			case http.StateNew:
-				s.counters.conns.Add(1)
+				s.tally.conns.Add(1)
 				conns.Add(1)
 			case http.StateClosed:
-				s.counters.conns.Add(-1)
+				s.tally.conns.Add(-1)
 				conns.Done()
 			}
 		},

@@ -68,6 +68,29 @@ func newWeb(t *testing.T, edit func(*cache.Config)) *web {
 	return w
 }
 
+// opener starts a server on one of the transports.
+type opener func(t *testing.T, edit func(*cache.Config)) *web
+
+// overBoth runs a test over the lane, with net/http for what the lane hands over, and over net/http alone.
+func overBoth(t *testing.T, test func(t *testing.T, newWeb opener)) {
+	t.Run("lane", func(t *testing.T) { test(t, newWeb) })
+	t.Run("net/http", func(t *testing.T) {
+		test(t, func(t *testing.T, edit func(*cache.Config)) *web {
+			t.Helper()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &web{t: t, addr: ln.Addr().String()}
+			w.start(slowListener{ln}, edit, time.Second)
+			return w
+		})
+	})
+}
+
+// slowListener is a listener that the lane cannot use.
+type slowListener struct{ net.Listener }
+
 // newPipes starts a server whose connections are pipes: what one side writes blocks until the other reads, and in a
 // synctest bubble its deadlines pass without waiting.
 func newPipes(t *testing.T, grace time.Duration) *web {
@@ -162,8 +185,8 @@ func (a *answer) reason() string {
 	return r
 }
 
-// request is a request on the wire. The Host is www.example unless fields have one.
-func request(method, target string, fields ...string) string {
+// wire is a request on the wire. The Host is www.example unless fields have one.
+func wire(method, target string, fields ...string) string {
 	all := strings.Join(fields, "\r\n")
 	if !strings.Contains(all, "Host:") {
 		fields = append([]string{"Host: www.example"}, fields...)
@@ -182,7 +205,7 @@ func (w *web) ask(method, target string, fields ...string) *answer {
 // askOn is ask on a connection that goes on.
 func (w *web) askOn(c net.Conn, r *bufio.Reader, method, target string, fields ...string) *answer {
 	w.t.Helper()
-	if _, err := io.WriteString(c, request(method, target, fields...)); err != nil {
+	if _, err := io.WriteString(c, wire(method, target, fields...)); err != nil {
 		w.t.Fatal(err)
 	}
 	a, err := readAnswer(r, method)

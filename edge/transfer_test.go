@@ -28,7 +28,7 @@ func TestSlowClientIsServed(t *testing.T) {
 		c := w.dial()
 		defer c.Close()
 		began := time.Now()
-		go io.WriteString(c, request("GET", "/file", "Connection: close"))
+		go io.WriteString(c, wire("GET", "/file", "Connection: close"))
 		r := &slowReader{c: c, pause: w.s.writeIdle / 4}
 		a, err := readAnswer(bufio.NewReaderSize(r, writePiece), "GET")
 		if err != nil || !bytes.Equal(a.body, data) {
@@ -52,16 +52,16 @@ func (s *slowReader) Read(p []byte) (int, error) {
 }
 
 // conns is how many connections the server has.
-func (w *web) conns() int64 { return w.s.counters.conns.Load() }
+func (w *web) conns() int64 { return w.s.conns() }
 
 func TestStalledClientIsCutOff(t *testing.T) {
 	data := cachetest.Bytes(2*mib, 2)
 	for name, send := range map[string]string{
-		"in a body":      request("GET", "/file"),
-		"in a small one": request("GET", "/small"),
-		"in a 304":       request("GET", "/small", "If-None-Match: *"),
-		"in a 404":       request("GET", "/absent"),
-		"in a head":      request("HEAD", "/file"),
+		"in a body":      wire("GET", "/file"),
+		"in a small one": wire("GET", "/small"),
+		"in a 304":       wire("GET", "/small", "If-None-Match: *"),
+		"in a 404":       wire("GET", "/absent"),
+		"in a head":      wire("HEAD", "/file"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestClientStallsMidBody(t *testing.T) {
 		w.o.Publish("www", "/file", 1, data)
 		c := w.dial()
 		defer c.Close()
-		io.WriteString(c, request("GET", "/file"))
+		io.WriteString(c, wire("GET", "/file"))
 		if _, err := io.ReadFull(c, make([]byte, 2*mib)); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 				w.o.Publish("www", "/file", 1, []byte("hello"))
 				c := w.dial()
 				defer c.Close()
-				go io.WriteString(c, request(method, "/file", field))
+				go io.WriteString(c, wire(method, "/file", field))
 				a, err := readAnswer(bufio.NewReader(c), method)
 				if err != nil || (a.StatusCode == 200) != (method != "POST") {
 					t.Fatalf("%s, %s: %v", method, field, err)
@@ -189,7 +189,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 		c := w.dial()
 		defer c.Close()
 		r := bufio.NewReader(c)
-		go io.WriteString(c, request("GET", "/file", "Content-Length: 5")+"hello"+request("GET", "/file"))
+		go io.WriteString(c, wire("GET", "/file", "Content-Length: 5")+"hello"+wire("GET", "/file"))
 		for range 2 {
 			if a, err := readAnswer(r, "GET"); err != nil || !bytes.Equal(a.body, data) {
 				t.Fatalf("%v", err)
@@ -198,7 +198,9 @@ func TestBodyThatNeverComes(t *testing.T) {
 	})
 }
 
-func TestLimits(t *testing.T) {
+func TestLimits(t *testing.T) { overBoth(t, testLimits) }
+
+func testLimits(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	w.o.Publish("www", "/file", 1, []byte("hello"))
 	for name, c := range map[string]struct {
@@ -215,7 +217,7 @@ func TestLimits(t *testing.T) {
 		"broken etag list": {"/file", []string{"If-None-Match: " + strings.Repeat(`W/`, 5000)}, 200},
 	} {
 		c1 := w.dial()
-		go io.WriteString(c1, request("GET", c.target, c.fields...)) // the server may answer before it has read all
+		go io.WriteString(c1, wire("GET", c.target, c.fields...)) // the server may answer before it has read all
 		a, err := readAnswer(bufio.NewReader(c1), "GET")
 		if a == nil || a.StatusCode != c.status {
 			t.Errorf("%s: %v, %v, want %d", name, a, err, c.status)
@@ -242,6 +244,10 @@ func TestLimits(t *testing.T) {
 
 // No stored value reaches the head of an answer as a line of its own.
 func TestStoredValuesCannotSplitAnswers(t *testing.T) {
+	overBoth(t, testStoredValuesCannotSplitAnswers)
+}
+
+func testStoredValuesCannotSplitAnswers(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	for _, evil := range []string{"text/plain\r\nX-Evil: 1", "text/plain\nX-Evil: 1", "text/plain\r\n\r\n<script>", "a\x00b"} {
 		for _, field := range []string{"content_type", "cache_control"} {
@@ -264,7 +270,9 @@ func TestStoredValuesCannotSplitAnswers(t *testing.T) {
 	}
 }
 
-func TestManyClients(t *testing.T) {
+func TestManyClients(t *testing.T) { overBoth(t, testManyClients) }
+
+func testManyClients(t *testing.T, newWeb opener) {
 	w := newWeb(t, nil)
 	data := cachetest.Bytes(mib+500_000, 8)
 	p := w.o.Publish("www", "/file", 1, data)
@@ -330,7 +338,7 @@ func TestServeWaitsForItsHandlers(t *testing.T) {
 		w.o.Break(p.Blob, cachetest.Fault{Hold: make(chan struct{}), At: 2 * mib})
 		c := w.dial()
 		defer c.Close()
-		io.WriteString(c, request("GET", "/file"))
+		io.WriteString(c, wire("GET", "/file"))
 		if _, err := io.ReadFull(c, make([]byte, mib)); err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +366,7 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 		defer c.Close()
 		got := make(chan error, 1)
 		go func() {
-			io.WriteString(c, request("GET", "/file"))
+			io.WriteString(c, wire("GET", "/file"))
 			a, err := readAnswer(bufio.NewReader(c), "GET")
 			if err == nil && !bytes.Equal(a.body, data) {
 				err = errors.New("wrong bytes")

@@ -84,7 +84,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"version"}, 0, "perigee "},
 		{[]string{"version", "--json"}, 0, `"version"`},
 		{[]string{"--json", "version"}, 0, `"version"`},
-		{[]string{"pit"}, 2, `did you mean "put"`},
+		{[]string{"putt"}, 2, `did you mean "put"`},
 		{[]string{"put"}, 2, "<source>"},
 		{[]string{"put", "x", "--jbos", "3"}, 2, "unknown flag --jbos"},
 		{[]string{"put", "x", "-j", "many"}, 2, "--jobs"},

@@ -12,6 +12,8 @@ import (
 // replayed wrongly either: the engine stops writing the journal and says so (see Stats.JournalFailed).
 func (e *Engine) Apply(r purge.Record) error {
 	e.mu.Lock()
+	// From here on no prepared answer counts without a look at its name, and that look waits for e.mu.
+	e.tick.Store(uint64(e.table.now) + 1)
 	e.applyToTables(&r.Entry)
 	e.position = r.Position
 	e.writeJournal(&record{Applied: &appliedRecord{r.Entry, r.Position}})
@@ -29,7 +31,10 @@ func (e *Engine) applyToTables(en *purge.Entry) {
 	switch en.Kind {
 	case purge.KindPointer:
 		p := en.Pointer
-		t.set(nameKey{site: p.Site, path: p.Path}, p, t.now, e.never)
+		k := nameKey{site: p.Site, path: p.Path}
+		n := t.stored(k, e.recallLocked(k))
+		n.take(p, t.now, e.never)
+		e.remember(k, n)
 		t.absent.remove(nameKey{p.Site, p.Path, p.Version})
 	case purge.KindURL:
 		e.purgeURL(nameKey{site: en.Site, path: en.Path}, en.Soft)
@@ -73,8 +78,9 @@ func (e *Engine) overtake(en *purge.Entry) {
 
 // purgeURL marks one name.
 func (e *Engine) purgeURL(k nameKey, soft bool) {
-	if n, ok := e.table.names.peek(k); ok {
+	if n := e.recallLocked(k); n != nil {
 		n.purged.raise(e.table.now, soft)
+		e.remember(k, n)
 	}
 	if n, ok := e.table.absent.peek(k); ok {
 		n.purged.raise(e.table.now, soft)
@@ -85,6 +91,7 @@ func (e *Engine) purgeURL(k nameKey, soft bool) {
 func (e *Engine) Reset(to purge.Position, why error) error {
 	e.log.Warn("the purge log does not continue from our position; everything will be revalidated", "err", why)
 	e.mu.Lock()
+	e.tick.Store(uint64(e.table.now) + 1)
 	e.resetTables(to)
 	e.writeJournal(&record{Reset: &to})
 	e.mu.Unlock()
@@ -111,6 +118,7 @@ func (e *Engine) Confirm(asked time.Time) {
 	first := e.confirmed.IsZero()
 	if asked.After(e.confirmed) {
 		e.confirmed = asked
+		e.leaseFrom.Store(max(int64(asked.Sub(e.started)), 0) + 1)
 	}
 	e.mu.Unlock()
 	if first {
@@ -137,40 +145,4 @@ func (e *Engine) leaseLeft(now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, e.lease-now.Sub(e.confirmed))
-}
-
-// journalPause is how long a journal that failed is left alone before it is tried again.
-const journalPause = 10 * time.Second
-
-// writeJournal appends to the journal. A journal that cannot be written is given up until it can be rewritten whole: with
-// a hole in it a name could come back that a later entry had changed. A rewrite holds e.mu and takes about a
-// second per 250,000 names. e.mu is held.
-func (e *Engine) writeJournal(r *record) {
-	if e.closed { // the directory may be another engine's by now
-		return
-	}
-	if e.journalFailed {
-		if e.clock.Now().Sub(e.journalTried) < journalPause {
-			return
-		}
-		e.rewriteJournal()
-		return
-	}
-	if err := e.journal.append(r); err != nil {
-		e.log.Error("the cache journal cannot be written; trying to rewrite it", "err", err)
-		e.rewriteJournal()
-		return
-	}
-	if e.journal.rewriteDue(e.table.names.len() + len(e.table.epochs)) {
-		e.rewriteJournal()
-	}
-}
-
-func (e *Engine) rewriteJournal() {
-	e.journalTried = e.clock.Now()
-	err := e.journal.rewrite(e.records)
-	e.journalFailed = err != nil
-	if err != nil {
-		e.log.Error("the cache journal cannot be rewritten; names will not survive a restart", "err", err)
-	}
 }

@@ -8,39 +8,69 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 
+	"perigee/edge/cache/store"
 	"perigee/object"
 )
 
-// farRange is how far beyond a fill's verified bytes a range may begin and still wait for the fill. What begins further
-// out is read from the origin directly, and not kept.
-const farRange = 8 << 20
-
 // maxBlob is the size of the largest blob that is believed in. Beyond it sums of sizes could overflow.
-const maxBlob = 1 << 50
+const maxBlob = object.MaxSize
+
+// checkedRead is the size of a chunk up to which it is read and checked as a whole each time; a larger one is sent from the segment's file.
+const checkedRead = 256 << 10
 
 // Body gives the verified bytes of one blob to one reader. It is not safe for concurrent use. Close it.
 //
-// It reads from exactly one of: memory, the blob's file, a fill's file, the origin. When a disk fails or has
-// damaged bytes it goes over to the origin at the chunk it stands at; the reader does not notice.
+// Each chunk comes from where it is at that moment: the disk, or a fill, which it then joins or starts. A disk that fails or has damaged bytes is
+// left at the chunk that it failed in; the reader does not notice.
 type Body struct {
 	e      *Engine
 	p      *object.Pointer
 	r      object.Range
-	ram    []byte
-	blob   *blob
-	file   *os.File // of blob
-	fill   *fill
-	origin *chunkReader
-	// left says why the disk was left, if it was.
-	left Reason
+	id     blobID
+	piece  piece
+	flight *flight // nil as long as nothing was missing
+	// What became of the chunks primed so far.
+	led, joined, healed bool
+	why                 Reason // why the store did not take one; "" if it took them all
+}
+
+// piece is a chunk at hand, in one of three forms: bytes of memory that stay, bytes in a buffer to give back, or a record of the store.
+type piece struct {
+	i       int64 // the chunk; -1 for none
+	data    []byte
+	buf     *buffer
+	scratch *[]byte
+	rec     *store.Record
+}
+
+var scratches = sync.Pool{New: func() any { b := make([]byte, 0, checkedRead+4096); return &b }}
+
+func (c *piece) letGo() {
+	if c.buf != nil {
+		c.buf.release()
+	}
+	if c.scratch != nil {
+		scratches.Put(c.scratch)
+	}
+	if c.rec != nil {
+		c.rec.Close()
+	}
+	*c = piece{i: -1}
+}
+
+// SendFiler is a writer to which a section of a file can be given without reading it, as sendfile(2) does. What it returns is what io.Copy
+// would; io.ErrUnexpectedEOF says that the file is too short.
+type SendFiler interface {
+	SendFile(f *os.File, off, n int64) (int64, error)
 }
 
 // Locate finds the bytes r of p's blob, or begins to fetch them. When it returns without an error the first chunk of r is
 // verified and at hand, so that a failure of the origin is known before an answer has begun. r is
 // within the blob; for an empty blob it is not looked at.
 func (e *Engine) Locate(ctx context.Context, p *object.Pointer, r object.Range) (*Body, Outcome, error) {
-	b := &Body{e: e, p: p, r: r}
+	b := &Body{e: e, p: p, r: r, id: idOf(p), piece: piece{i: -1}}
 	if p.Size > maxBlob {
 		return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
 	}
@@ -48,165 +78,186 @@ func (e *Engine) Locate(ctx context.Context, p *object.Pointer, r object.Range) 
 		if p.Hash != object.HashOf(nil) {
 			return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
 		}
-		b.ram = []byte{}
+		b.piece = piece{data: []byte{}}
 		return b, Outcome{Reason: ReasonRAM}, nil
 	}
-	o := b.choose()
-	err := b.prime(ctx, r.Start/object.ChunkSize)
-	if b.left != "" {
-		o = Outcome{Fwd: FwdMiss, Reason: b.left}
+	if b.fromMemory() {
+		return b, Outcome{Reason: ReasonRAM}, nil
 	}
+	o := e.holds(b.id, r)
+	err := b.prime(ctx, r.Start/object.ChunkSize)
 	if err != nil {
 		b.Close()
-		o.Stored = false
-		o.Reason = originReason(err)
+		o.Stored, o.Reason = false, originReason(err)
 		if o.Fwd == NotForwarded {
 			o.Fwd = FwdMiss
 		}
 		return nil, o, err
 	}
-	return b, o, nil
+	return b, b.outcome(o), nil
 }
 
-// Held reports what Locate would find without starting anything: memory, disk, a fill, or nothing.
-func (e *Engine) Held(p *object.Pointer) Outcome {
-	b := e.blobs
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, ok := b.ram.peek(p.Hash); ok || p.Size == 0 {
-		return Outcome{Reason: ReasonRAM}
-	}
-	if x, ok := b.disk.peek(p.Hash); ok && x.size == p.Size {
-		return Outcome{Reason: ReasonDisk}
-	}
-	if b.fills[p.Hash] != nil {
-		return Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
-	}
-	return Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld}
-}
-
-// choose picks the source.
-func (b *Body) choose() Outcome {
-	bs := b.e.blobs
-	bs.mu.Lock()
-	defer bs.mu.Unlock()
-	if data, ok := bs.ram.get(b.p.Hash); ok && int64(len(data)) == b.p.Size {
-		bs.disk.get(b.p.Hash) // what is hot in memory is hot on disk too
-		b.ram = data
-		return Outcome{Reason: ReasonRAM}
-	}
-	if x, ok := bs.disk.get(b.p.Hash); ok && x.size == b.p.Size {
-		f, err := os.Open(x.path)
-		switch {
-		case err == nil:
-			b.blob, b.file = x, f
-			return Outcome{Reason: ReasonDisk}
-		case !errors.Is(err, fs.ErrNotExist): // such as too many open files: nothing is wrong with the blob
-			b.e.counters.diskFailures.Add(1)
-			return b.direct(FwdMiss, ReasonDiskFailed)
-		}
-		bs.disk.remove(b.p.Hash) // somebody took the file away
-	}
-	f := bs.fills[b.p.Hash]
+// outcome corrects what was expected from the index alone by what priming the first chunk has met.
+func (b *Body) outcome(o Outcome) Outcome {
 	switch {
-	case f == nil:
-		return b.chooseMissing()
-	case f.p.Size != b.p.Size || f.p.Root != b.p.Root: // one of the two pointers is mistaken; each reads its own
-		return b.direct(FwdMiss, ReasonNotHeld)
-	case b.r.Start <= f.progress()+farRange && f.join():
-		b.fill = f
-		return Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
+	case b.healed:
+		o = Outcome{Fwd: FwdMiss, Reason: ReasonHealed, Stored: true}
+	case b.led && o.Fwd != FwdPartial:
+		o = Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}
+	case b.joined && !b.led:
+		o = Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
 	}
-	return b.direct(FwdPartial, ReasonFarRange)
+	if b.why != "" {
+		o.Reason, o.Stored = b.why, false
+	}
+	return o
 }
 
-// chooseMissing starts a fill if one makes sense; blobs.mu is held.
-func (b *Body) chooseMissing() Outcome {
-	if b.r.Start > farRange {
-		return b.direct(FwdPartial, ReasonFarRange)
+// lookAhead bounds how many chunks of a range are looked up before the answer begins, some 50 ns each: 1 GiB.
+const lookAhead = 1024
+
+// holds says from the index what the range r of a blob would meet: a hit on disk, a part of it, a fill, or nothing.
+func (e *Engine) holds(id blobID, r object.Range) Outcome {
+	first, last := r.Start/object.ChunkSize, (r.Start+r.Length-1)/object.ChunkSize
+	last = min(last, first+lookAhead-1)
+	held := int64(0)
+	for i := first; i <= last; i++ {
+		if _, ok := e.store.Find(id.key(uint64(i))); ok {
+			held++
+		}
 	}
-	if err := b.e.blobs.reserve(b.p.Size); err != nil {
-		return b.direct(FwdBypass, ReasonTooLarge)
+	switch {
+	case held == last-first+1:
+		return Outcome{Reason: ReasonDisk}
+	case e.filling(id):
+		return Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
+	case held > 0:
+		return Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld, Stored: true}
 	}
-	f, err := b.e.startFill(b.p)
-	if err != nil {
-		b.e.blobs.reserved -= spaceFor(b.p.Size)
-		b.e.counters.diskFailures.Add(1)
-		return b.direct(FwdMiss, ReasonDiskFailed)
-	}
-	b.fill = f
 	return Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}
 }
 
-func (b *Body) direct(f Forward, r Reason) Outcome {
-	b.origin = b.e.newChunkReader(b.p, b.r)
-	return Outcome{Fwd: f, Reason: r}
+// Held reports what Locate would find for the whole of p's blob, without starting anything.
+func (e *Engine) Held(p *object.Pointer) Outcome {
+	if p.Size == 0 || e.prepared(p) {
+		return Outcome{Reason: ReasonRAM}
+	}
+	o := e.holds(idOf(p), object.Range{Length: p.Size})
+	o.Stored = false
+	return o
 }
 
-// prime returns when chunk i is verified and can be read, changing the source if need be.
+// fromMemory takes the blob from the prepared answers, if it is there.
+func (b *Body) fromMemory() bool {
+	if b.p.Size > maxPrepared {
+		return false
+	}
+	v, ok := b.e.recallPrepared(b.p)
+	if !ok {
+		return false
+	}
+	defer v.Release()
+	s := scratches.Get().(*[]byte)
+	*s = append((*s)[:0], v.Body()...)
+	b.piece = piece{data: *s, scratch: s}
+	return true
+}
+
+// maxAttempts is how often a chunk that turns out damaged, or is evicted between being found and being read, is looked for on disk; after
+// that the reader is given the bytes themselves by the fill.
+const maxAttempts = 2
+
+// prime returns when chunk i is verified and at hand.
 func (b *Body) prime(ctx context.Context, i int64) error {
-	off, n := object.ChunkSpan(i, b.p.Size)
-	for {
-		var err error
-		switch {
-		case b.ram != nil:
+	if b.piece.i == i {
+		return nil
+	}
+	b.piece.letGo()
+	for attempt := 0; ; attempt++ {
+		bytes := attempt >= maxAttempts
+		if !bytes && b.fromDisk(i) {
 			return nil
-		case b.blob != nil:
-			err = b.primeDisk(i)
-		case b.fill != nil:
-			err = b.fill.wait(ctx, off+n)
-			if err != nil && !errors.Is(err, errDisk) {
-				return err
-			}
-		default:
-			_, err = b.origin.chunk(ctx, i)
+		}
+		if b.flight == nil {
+			b.flight = b.e.flightOf(b.p)
+		}
+		end := (b.r.Start+b.r.Length-1)/object.ChunkSize + 1
+		d, led := b.flight.want(ctx, i, end, bytes)
+		b.led = b.led || led
+		b.joined = b.joined || !led
+		if d.why != "" {
+			b.why = d.why
+		}
+		if d.err != nil {
+			return d.err
+		}
+		if d.buf != nil {
+			b.piece = piece{i: i, data: d.buf.data, buf: d.buf}
+			return nil
+		}
+	}
+}
+
+// fromDisk takes chunk i from the store, if it is there and undamaged.
+func (b *Body) fromDisk(i int64) bool {
+	key := b.id.key(uint64(i))
+	ref, ok := b.e.store.Find(key)
+	if !ok {
+		return false
+	}
+	_, n := object.ChunkSpan(i, b.p.Size)
+	err := b.read(key, ref, i, n)
+	switch {
+	case err == nil:
+		b.e.store.Touch(key)
+		return true
+	case errors.Is(err, errForeign):
+		b.e.store.Drop(key, ref)
+	case !errors.Is(err, fs.ErrNotExist):
+		b.spoilt(i, err)
+	}
+	return false
+}
+
+// read makes the record at ref the piece at hand.
+func (b *Body) read(key store.Key, ref store.Ref, i, n int64) error {
+	var room [maxLabel]byte
+	label := b.id.label(room[:0], uint64(i))
+	if n > checkedRead {
+		rec, err := b.e.store.Open(key, ref)
+		if err != nil {
 			return err
 		}
-		if err == nil {
-			return nil
+		if string(rec.Meta()) != string(label) || rec.Size() != n {
+			rec.Close()
+			return errForeign
 		}
-		b.leaveDisk(err)
+		b.piece = piece{i: i, rec: rec}
+		return nil
 	}
-}
-
-func (b *Body) primeDisk(i int64) error {
-	if b.p.Size > maxRAMBlob {
-		return b.blob.verify(b.file, i, b.p.Root)
+	s := scratches.Get().(*[]byte)
+	rec, err := b.e.store.Read(key, ref, (*s)[:cap(*s)])
+	if err == nil && (string(rec.Meta) != string(label) || int64(len(rec.Body)) != n) {
+		err = errForeign
 	}
-	data, err := b.blob.readWhole(b.file)
 	if err != nil {
+		scratches.Put(s)
 		return err
 	}
-	b.e.blobs.keep(b.p.Hash, data)
-	b.ram = data
+	*s = rec.Buf
+	b.piece = piece{i: i, data: rec.Body, scratch: s}
 	return nil
 }
 
-// leaveDisk goes over to the origin, because the disk failed with err.
-func (b *Body) leaveDisk(err error) {
-	b.left = ReasonDiskFailed
-	if b.blob != nil {
-		b.left = ReasonHealed
-		b.e.log.Warn("a cached file is unusable and is fetched again", "path", b.p.Path, "err", err)
-		b.e.blobs.drop(b.blob)
-		b.e.counters.healed.Add(1)
-	}
-	b.releaseDisk()
-	b.direct(FwdMiss, b.left)
+// spoilt notes that the disk did not give chunk i back.
+func (b *Body) spoilt(i int64, err error) {
+	b.healed = true
+	b.e.countDisk(err)
+	b.e.log.Warn("a cached chunk is unusable and is fetched again", "site", b.p.Site, "path", b.p.Path, "chunk", i, "err", err)
 }
 
-func (b *Body) releaseDisk() {
-	if b.file != nil {
-		b.file.Close()
-	}
-	if b.fill != nil {
-		b.fill.release()
-	}
-	b.blob, b.file, b.fill = nil, nil, nil
-}
-
-// Copy writes the bytes of the range given to Locate to w and returns how many it wrote. Only verified bytes are written. An
-// error of w is returned as it is; any other error means that the rest cannot be had.
+// Copy writes the bytes of the range given to Locate to w and returns how many it wrote. Only verified bytes are written; if w is
+// a SendFiler, large chunks go by it. An error of w is returned as it is; any other error means that the rest cannot be had.
 func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 	at, end := b.r.Start, b.r.Start+b.r.Length
 	if b.p.Size == 0 {
@@ -214,10 +265,13 @@ func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 	}
 	for at < end {
 		i := at / object.ChunkSize
+		if b.flight != nil {
+			b.flight.reach(i)
+		}
 		if err := b.prime(ctx, i); err != nil {
 			return at - b.r.Start, fmt.Errorf("serve %s%s: %w", b.p.Site, b.p.Path, err)
 		}
-		n, err := b.copyChunk(ctx, w, i, at, min(end, (i+1)*object.ChunkSize))
+		n, err := b.copyPiece(w, at, min(end, (i+1)*object.ChunkSize))
 		at += n
 		if err != nil {
 			return at - b.r.Start, err
@@ -226,40 +280,48 @@ func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 	return at - b.r.Start, nil
 }
 
-// copyChunk writes bytes from to to of chunk i, which is primed.
-func (b *Body) copyChunk(ctx context.Context, w io.Writer, i, from, to int64) (int64, error) {
-	switch {
-	case b.ram != nil:
-		n, err := w.Write(b.ram[from:to])
-		return int64(n), err
-	case b.origin != nil:
-		data, err := b.origin.chunk(ctx, i)
-		if err != nil {
-			return 0, err
-		}
-		off := i * object.ChunkSize
-		n, err := w.Write(data[from-off : to-off])
+// Whole returns the whole blob if it is at hand in memory, as that of a small blob is after Locate of all of it. Valid until Close.
+func (b *Body) Whole() ([]byte, bool) {
+	whole := b.piece.data != nil && int64(len(b.piece.data)) == b.p.Size
+	return b.piece.data, whole
+}
+
+// copyPiece writes bytes from to to of the blob, which are of the chunk at hand.
+func (b *Body) copyPiece(w io.Writer, from, to int64) (int64, error) {
+	off := b.piece.i * object.ChunkSize
+	if b.piece.rec == nil {
+		n, err := w.Write(b.piece.data[from-off : to-off])
 		return int64(n), err
 	}
-	file := b.file
-	if file == nil {
-		file = b.fill.file
+	if s, ok := w.(SendFiler); ok {
+		return b.sendRecord(s, from-off, to-off)
 	}
-	return b.copyFile(w, file, from, to)
+	return b.copyRecord(w, from-off, to-off)
+}
+
+// sendRecord sends bytes from to to of the record at hand. A file that fails is not the reader's affair: the chunk is given up, and the caller
+// comes back for the rest.
+func (b *Body) sendRecord(w SendFiler, from, to int64) (int64, error) {
+	rec := b.piece.rec
+	n, err := w.SendFile(rec.File(), rec.Offset()+from, to-from)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO) {
+		b.abandon(err)
+		return n, nil
+	}
+	return n, err
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// copyFile writes a piece of a file. A read error is not the reader's: the body goes over to the origin and the caller
-// comes back for the rest.
-func (b *Body) copyFile(w io.Writer, file *os.File, from, to int64) (int64, error) {
+// copyRecord is sendRecord by reading and writing.
+func (b *Body) copyRecord(w io.Writer, from, to int64) (int64, error) {
 	buf := copyBuffers.Get().(*[64 << 10]byte)
 	defer copyBuffers.Put(buf)
 	at := from
 	for at < to {
-		n, err := file.ReadAt(buf[:min(int64(len(buf)), to-at)], at)
+		n, err := b.piece.rec.ReadAt(buf[:min(int64(len(buf)), to-at)], at)
 		if n == 0 && err != nil {
-			b.leaveDisk(err)
+			b.abandon(err)
 			return at - from, nil
 		}
 		m, err := w.Write(buf[:n])
@@ -271,10 +333,22 @@ func (b *Body) copyFile(w io.Writer, file *os.File, from, to int64) (int64, erro
 	return at - from, nil
 }
 
-// Close lets go of files and connections.
+// abandon forgets the record at hand, whose file failed while it was being sent.
+func (b *Body) abandon(err error) {
+	i := b.piece.i
+	key := b.id.key(uint64(i))
+	if ref, ok := b.e.store.Find(key); ok {
+		b.e.store.Drop(key, ref)
+	}
+	b.spoilt(i, err)
+	b.piece.letGo()
+}
+
+// Close lets go of buffers, files and fills.
 func (b *Body) Close() {
-	b.releaseDisk()
-	if b.origin != nil {
-		b.origin.close()
+	b.piece.letGo()
+	if b.flight != nil {
+		b.flight.leave()
+		b.flight = nil
 	}
 }

@@ -14,7 +14,12 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"perigee/clock"
+	"perigee/edge/cache/policy"
+	"perigee/edge/cache/ram"
+	"perigee/edge/cache/store"
 	"perigee/object"
 	"perigee/purge"
 )
@@ -32,9 +37,9 @@ type Origin interface {
 // Config says what an Engine works with.
 type Config struct {
 	Dir    string        // made if missing; belongs to this engine alone
-	Size   int64         // bytes on disk for blobs and fills
-	RAM    int64         // bytes in memory for small blobs
-	Names  int           // how many names are remembered; 0 means 262,144 (about 600 bytes each)
+	Size   int64         // bytes on disk for everything below Dir; at least MinSize
+	RAM    int64         // bytes in memory for prepared answers
+	Names  int           // how many names are in memory beside the store's index; 0 means 65,536 (about 600 bytes each)
 	Lease  time.Duration // how long the log's last word is good; 0 means 30 s
 	Origin Origin
 	Clock  clock.Clock
@@ -48,7 +53,10 @@ type Config struct {
 // DefaultLease is how long a pointer may be used after the log was last known to be fully applied.
 const DefaultLease = 30 * time.Second
 
-const defaultNames = 262_144
+// MinSize is the smallest Config.Size, in bytes.
+const MinSize = 32 << 20
+
+const defaultNames = 65_536
 
 // Engine is one edge's cache. Its methods are safe for concurrent use.
 type Engine struct {
@@ -70,7 +78,17 @@ type Engine struct {
 	sites *object.SiteTable
 	// sitesWanted counts the reasons to read the bucket's site records, sitesListed how many of them the last reading answered.
 	sitesWanted, sitesListed atomic.Int64
-	blobs                    *blobs
+
+	store       *store.Store
+	ram         *ram.Cache
+	diskFailing atomic.Bool // whether the log has been told
+
+	// What a prepared answer is checked against without a lock: the tick that the table has or is about to have, and when the
+	// lease began, in nanoseconds since started, plus one; 0 if it never did.
+	tick      atomic.Uint64
+	leaseFrom atomic.Int64
+
+	fillRoom *semaphore.Weighted // bytes of chunks on their way from the origin to the disk
 
 	counters counters
 
@@ -80,10 +98,17 @@ type Engine struct {
 	position      purge.Position
 	confirmed     time.Time // the log was fully applied at this moment; zero if never since the start
 	bucketFailed  time.Time // when the bucket failed to answer, or was asked since; zero if it answered last time
+	seed          [2]uint64 // keys the hash of names; set once, at the start
+	buf           []byte
 	journal       *journal
+	journalRoom   int64
 	journalFailed bool
 	journalTried  time.Time // when a rewrite was last tried
+	volatile      bool      // names are not kept: see begin
 	closed        bool
+
+	flightsMu sync.Mutex
+	flights   map[blobID]*flight
 }
 
 type counters struct {
@@ -92,21 +117,25 @@ type counters struct {
 
 // Stats is what an engine holds and has done since the start.
 type Stats struct {
-	Names, Absent        int
-	Blobs                int64
-	DiskBytes, DiskLimit int64
-	RAMBytes, RAMLimit   int64
-	OriginBytes          int64 // bytes of blobs and hash trees read from the origin
-	OriginReads          int64 // blob reads begun at the origin
-	PointerReads         int64 // pointers read from the bucket
-	DiskFailures, Healed int64
-	Resets               int64 // breaks in the log
-	JournalFailed        bool
+	Names, Absent int         // in memory
+	Store         store.Stats // on disk
+	RAM           ram.Stats   // prepared answers
+	OriginBytes   int64       // bytes of blobs and hash trees read from the origin
+	OriginReads   int64       // blob reads begun at the origin
+	PointerReads  int64       // pointers read from the bucket
+	DiskFailures  int64       // records that the disk did not take or give
+	Healed        int64       // records found damaged, and fetched again when they were wanted
+	Resets        int64       // breaks in the log
+	Fills         int         // blobs on their way from the origin
+	JournalFailed bool
 }
 
 // Open makes an engine on cfg.Dir with what the last one left there.
 func Open(cfg Config) (*Engine, error) {
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "blobs"), 0o700); err != nil {
+	if cfg.Size < MinSize {
+		return nil, fmt.Errorf("open cache: a size of %d bytes is too small: give it %d MiB at least", cfg.Size, MinSize>>20)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -115,7 +144,8 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		origin: cfg.Origin, clock: cfg.Clock, log: cfg.Log, lease: cfg.Lease, onMove: cfg.Moved, onCut: cfg.OnPartition, lock: lock,
-		sites: object.NewSiteTable(), calls: map[nameKey]*call{}, started: cfg.Clock.Now(),
+		sites: object.NewSiteTable(), calls: map[nameKey]*call{}, flights: map[blobID]*flight{}, started: cfg.Clock.Now(),
+		fillRoom: semaphore.NewWeighted(fillMemory), journalRoom: min(max(cfg.Size/16, 4<<20), 64<<20),
 	}
 	if e.lease == 0 {
 		e.lease = DefaultLease
@@ -123,21 +153,33 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Names == 0 {
 		cfg.Names = defaultNames
 	}
-	e.table = newTable(cfg.Names)
+	e.table = newTable(cfg.Names, int(e.journalRoom/4))
 	e.sitesWanted.Store(1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	if e.journal, err = openJournal(filepath.Join(cfg.Dir, "journal"), e.replay); err == nil {
-		e.blobs, err = openBlobs(cfg.Dir, cfg.Size, cfg.RAM)
-	}
-	if err != nil {
+	if err := e.openDisk(cfg); err != nil {
 		e.cancel()
-		if e.journal != nil {
-			e.journal.close()
-		}
 		lock.Close()
 		return nil, fmt.Errorf("open cache in %s: %w", cfg.Dir, err)
 	}
+	e.ram = ram.New(ram.Config{Size: cfg.RAM})
 	return e, nil
+}
+
+// openDisk opens the store, reads the journal into it and begins a new run.
+func (e *Engine) openDisk(cfg Config) error {
+	size := cfg.Size - e.journalRoom
+	var err error
+	e.store, err = store.Open(store.Config{
+		Dir: filepath.Join(cfg.Dir, "store"), Size: size, Clock: cfg.Clock, Log: cfg.Log, Policy: policy.New(policy.Config{Size: size}),
+	})
+	if err != nil {
+		return err
+	}
+	if e.journal, err = openJournal(filepath.Join(cfg.Dir, "journal"), e.replay); err != nil {
+		return errors.Join(err, e.store.Close())
+	}
+	e.begin()
+	return nil
 }
 
 // ErrInUse says that another engine has the directory.
@@ -157,7 +199,18 @@ func lockDir(dir string) (*os.File, error) {
 
 // Run keeps the list of sites current until ctx ends: it reads the bucket's site records until that has worked once,
 // and again after a reset.
+//
+// Meanwhile it keeps the journal short, and the store scrubbed and saved.
 func (e *Engine) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work.Go(func() {
+		if err := e.store.Run(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("the store's upkeep has ended", "err", err)
+		}
+	})
 	t := e.clock.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
 	for failures := 0; ; {
@@ -171,6 +224,7 @@ func (e *Engine) Run(ctx context.Context) error {
 				failures = 0
 			}
 		}
+		e.keepJournal()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -192,11 +246,9 @@ func (e *Engine) Close() error {
 	e.work.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var err error
-	if !e.journalFailed {
-		err = e.journal.file.Sync()
-	}
-	return errors.Join(err, e.journal.close(), e.lock.Close())
+	err := errors.Join(e.end(), e.store.Close(), e.lock.Close())
+	e.ram.Close()
+	return err
 }
 
 // start runs f in a goroutine that Close waits for; false after Close.
@@ -225,9 +277,12 @@ func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	s := Stats{Names: e.table.names.len(), Absent: e.table.absent.len(), JournalFailed: e.journalFailed}
 	e.mu.Unlock()
+	e.flightsMu.Lock()
+	s.Fills = len(e.flights)
+	e.flightsMu.Unlock()
 	c := &e.counters
 	s.OriginBytes, s.OriginReads, s.PointerReads = c.originBytes.Load(), c.originReads.Load(), c.pointerReads.Load()
 	s.DiskFailures, s.Healed, s.Resets = c.diskFailures.Load(), c.healed.Load(), c.resets.Load()
-	e.blobs.stats(&s)
+	s.Store, s.RAM = e.store.Stats(), e.ram.Stats()
 	return s
 }

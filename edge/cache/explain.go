@@ -38,7 +38,7 @@ type Explanation struct {
 	Outcome string          `json:"outcome"` // "hit" or the Forward of a miss
 	Reason  Reason          `json:"reason"`
 	Pointer *object.Pointer `json:"pointer,omitempty"`
-	Blob    string          `json:"blob"` // "ram", "disk", "filling" or "absent"
+	Blob    string          `json:"blob"` // "ram", "disk", "partly-held", "filling" or "absent"
 	Lease   int64           `json:"lease_ms"`
 }
 
@@ -47,19 +47,16 @@ func (e *Engine) Explain(site object.Site, path object.Path) Explanation {
 	k := nameKey{site: site, path: path}
 	e.mu.Lock()
 	x := Explanation{Lease: e.leaseLeft(e.clock.Now()).Milliseconds(), Blob: "absent"}
-	n, ok := e.table.names.peek(k)
-	if !ok {
-		n, ok = e.table.absent.peek(k)
-	}
+	n := e.glance(k)
 	st := good
-	if ok {
+	if n != nil {
 		x.Pointer = n.pointer
 		st = e.judge(k, n)
 	}
 	e.mu.Unlock()
 	x.Outcome = "hit"
 	switch {
-	case !ok:
+	case n == nil:
 		x.Outcome, x.Reason = string(FwdURIMiss), ReasonNotHeld
 	case st == hard || st == soft:
 		x.Outcome, x.Reason = string(FwdStale), ReasonPurged
@@ -84,4 +81,24 @@ func (e *Engine) Explain(site object.Site, path object.Path) Explanation {
 		}
 	}
 	return x
+}
+
+// glance is recall that leaves no trace. e.mu is held.
+func (e *Engine) glance(k nameKey) *name {
+	if n, ok := e.table.names.peek(k); ok {
+		return n
+	}
+	if n, ok := e.table.absent.peek(k); ok {
+		return n
+	}
+	key := e.storeKey(k)
+	ref, ok := e.store.Find(key)
+	if !ok {
+		return nil
+	}
+	s, err := e.readName(key, ref, k)
+	if err != nil {
+		return nil
+	}
+	return &name{pointer: s.pointer, checked: s.checked, purged: s.purged}
 }

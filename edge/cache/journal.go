@@ -25,6 +25,7 @@ type journal struct {
 	path    string
 	file    *os.File
 	size    int64
+	first   int64 // how long it was when it was last rewritten
 	buf     []byte
 	records int // in the file, dead ones too
 }
@@ -35,7 +36,7 @@ func openJournal(path string, each func(record) error) (*journal, error) {
 	if err := removeUnfinished(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -45,6 +46,7 @@ func openJournal(path string, each func(record) error) (*journal, error) {
 		f.Close()
 		return nil, fmt.Errorf("cut journal: %w", err)
 	}
+	j.first = j.size
 	return j, nil
 }
 
@@ -119,7 +121,7 @@ func appendRecord(buf []byte, rec *record) []byte {
 // append writes rec in one write call. After an error the journal ends where it did before, as far as the disk lets it.
 func (j *journal) append(rec *record) error {
 	j.buf = appendRecord(j.buf[:0], rec)
-	if n, err := j.file.Write(j.buf); err != nil {
+	if n, err := j.file.WriteAt(j.buf, j.size); err != nil {
 		if n > 0 {
 			err = errors.Join(err, j.file.Truncate(j.size))
 		}
@@ -130,44 +132,59 @@ func (j *journal) append(rec *record) error {
 	return nil
 }
 
-// rewriteDue reports whether more than half of a journal worth rewriting is dead, given how many records are alive.
-func (j *journal) rewriteDue(alive int) bool { return j.records > 20_000 && j.records > 2*alive }
-
-// rewrite replaces the journal by the records of all, atomically: until the rename the old one counts.
-func (j *journal) rewrite(all func(yield func(*record) bool)) error {
+// begin writes what a new journal begins with to a file beside the journal, on stable storage. The caller puts it in place with
+// replace, or calls discard.
+func (j *journal) begin(state []byte) (*os.File, error) {
 	tmp, err := os.CreateTemp(filepath.Dir(j.path), unfinished+"*")
 	if err != nil {
-		return fmt.Errorf("rewrite journal: %w", err)
+		return nil, fmt.Errorf("rewrite journal: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	w := bufio.NewWriterSize(tmp, 1<<20)
-	size, records := int64(0), 0
-	for rec := range all {
-		j.buf = appendRecord(j.buf[:0], rec)
-		w.Write(j.buf) // the error is kept and comes out of Flush
-		size += int64(len(j.buf))
-		records++
-	}
-	err = w.Flush()
+	_, err = tmp.Write(state)
 	if err == nil {
 		err = tmp.Sync()
 	}
-	if e := tmp.Close(); err == nil {
-		err = e
+	if err != nil {
+		discard(tmp)
+		return nil, fmt.Errorf("rewrite journal: %w", err)
+	}
+	return tmp, nil
+}
+
+func discard(tmp *os.File) {
+	tmp.Close()
+	os.Remove(tmp.Name())
+}
+
+// replace makes tmp the journal, which has records records, after it has got what the journal has from byte from on, which is tail
+// records. Until the rename the old one counts; the directory is synced, so that a power cut leaves one of the two.
+func (j *journal) replace(tmp *os.File, records int, from int64, tail int) error {
+	size, err := tmp.Seek(0, io.SeekEnd)
+	if err == nil && from < j.size {
+		var n int64
+		n, err = io.Copy(tmp, io.NewSectionReader(j.file, from, j.size-from))
+		size += n
 	}
 	if err == nil {
 		err = os.Rename(tmp.Name(), j.path)
 	}
 	if err != nil {
-		return fmt.Errorf("rewrite journal: %w", err)
-	}
-	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_APPEND, 0o600)
-	if err != nil {
+		discard(tmp)
 		return fmt.Errorf("rewrite journal: %w", err)
 	}
 	j.file.Close()
-	j.file, j.size, j.records = f, size, records
+	j.file, j.size, j.records, j.first = tmp, size, records+tail, size
+	if err := syncDir(filepath.Dir(j.path)); err != nil {
+		return fmt.Errorf("rewrite journal: %w", err)
+	}
 	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (j *journal) close() error { return j.file.Close() }

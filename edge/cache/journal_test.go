@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,26 +14,38 @@ import (
 	"testing/synctest"
 	"time"
 
+	"perigee/clock"
 	"perigee/edge/cache/cachetest"
 	"perigee/object"
 	"perigee/purge"
 )
 
-// knowledge is what an engine knows, in a form that can be compared: of each name its version and how good it is.
+// knowledge is what an engine knows, in a form that can be compared.
 type knowledge struct {
-	Names    map[nameKey]string
+	Names map[nameKey]string // version and standing of each, from memory or from the store
+	logged
+}
+
+// logged is the part of it that the journal keeps.
+type logged struct {
 	Sites    map[object.Site]object.Version
 	Position string
-	Now      tick
+	All      marks
+	Epochs   map[epochKey]marks
 }
 
 func (e *Engine) knowledge() knowledge {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	k := knowledge{Names: map[nameKey]string{}, Sites: map[object.Site]object.Version{}, Position: e.position.String(), Now: e.table.now}
-	for key, n := range e.table.names.each {
-		m := e.table.purgedSince(key, n)
-		k.Names[key] = fmt.Sprintf("%s %s hard=%v soft=%v", n.pointer.Version, n.pointer.State, m.Hard > n.checked, m.Soft > n.checked)
+	k := knowledge{Names: map[nameKey]string{}}
+	k.Sites, k.Position, k.All, k.Epochs = map[object.Site]object.Version{}, e.position.String(), e.table.all, maps.Clone(e.table.epochs)
+	for _, key := range []nameKey{
+		{"www", "/dir/file", ""}, {"www", "/b", ""}, {"www", "/b", cachetest.Version(1)}, {"www", "/c", ""}, {"www", "/file", ""}, {"www", "/new", ""},
+	} {
+		if n := e.glance(key); n != nil && n.pointer != nil {
+			m := e.table.purgedSince(key, n)
+			k.Names[key] = fmt.Sprintf("%s %s hard=%v soft=%v", n.pointer.Version, n.pointer.State, m.Hard > n.checked, m.Soft > n.checked)
+		}
 	}
 	for _, s := range e.sites.Records() {
 		k.Sites[s.Site] = s.Version
@@ -101,29 +114,40 @@ func TestJournalKeepsEverything(t *testing.T) {
 }
 
 // states writes a journal and returns it with what was known when it was so many bytes long.
-func states(t *testing.T) (journal []byte, at map[int64]knowledge) {
+func states(t *testing.T) (journal []byte, at map[int64]logged) {
 	r := newRig(t, nil)
-	at = map[int64]knowledge{0: r.e.knowledge()}
+	at = map[int64]logged{0: {Sites: map[object.Site]object.Version{}, Epochs: map[epochKey]marks{}}, r.e.journal.size: r.e.knowledge().logged}
 	r.write(func() {
 		r.e.work.Wait()
-		at[r.e.journal.size] = r.e.knowledge()
+		at[r.e.journal.size] = r.e.knowledge().logged
 	})
 	r.stop()
 	journal, err := os.ReadFile(r.journalPath())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := at[int64(len(journal))]; !ok || len(at) < 15 {
+	if _, ok := at[int64(len(journal))]; !ok || len(at) < 12 {
 		t.Fatalf("%d states, journal of %d bytes", len(at), len(journal))
 	}
 	return journal, at
 }
 
-// replayed is what an engine would know that finds this journal.
-func replayed(journal []byte) (knowledge, int64) {
-	e := &Engine{table: newTable(defaultNames), sites: object.NewSiteTable(), calls: map[nameKey]*call{}}
-	size, _ := readRecords(bytes.NewReader(journal), e.replay)
-	return e.knowledge(), size
+// replayed is what an engine would know that finds this journal, and nothing else; size is how much of it was taken.
+func replayed(t *testing.T, journal []byte) (k logged, size int64) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "journal"), journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, cfg: Config{
+		Dir: dir, Size: MinSize, Origin: cachetest.NewOrigin(), Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+	}}
+	r.open()
+	defer r.stop()
+	size, _ = readRecords(bytes.NewReader(journal), (&Engine{
+		store: r.e.store, table: newTable(defaultNames, 1<<20), sites: object.NewSiteTable(), calls: map[nameKey]*call{}, log: r.cfg.Log, volatile: true,
+	}).replay)
+	return r.e.knowledge().logged, size
 }
 
 // Reading ends at the first record that is not whole, so it is enough to know what the whole records before it make, and
@@ -132,7 +156,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 	journal, at := states(t)
 	ends := slices.Sorted(maps.Keys(at))
 	for i, end := range ends {
-		if got, size := replayed(journal[:end]); size != end || !reflect.DeepEqual(got, at[end]) {
+		if got, size := replayed(t, journal[:end]); size != end || !reflect.DeepEqual(got, at[end]) {
 			t.Fatalf("cut at %d: %d bytes read, %+v; want %+v", end, size, got, at[end])
 		}
 		if i == len(ends)-1 {
@@ -172,7 +196,7 @@ func TestDamagedJournalIsWrittenOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.open()
-			if got := r.e.knowledge(); !reflect.DeepEqual(got, at[end]) {
+			if got := r.e.knowledge().logged; !reflect.DeepEqual(got, at[end]) {
 				t.Fatalf("%+v, want %+v", got, at[end])
 			}
 			r.seq = 100
@@ -188,7 +212,7 @@ func TestDamagedJournalIsWrittenOn(t *testing.T) {
 
 // A rewritten journal with many long prefixes used to begin with a record too long to be read: all was lost.
 func TestRewriteWithManyLongEpochs(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(c *Config) { c.Size = 1 << 30 })
 	data := cachetest.Bytes(50, 1)
 	r.o.Publish("www", "/file", 1, data)
 	r.mustGet("/file", data)
@@ -212,11 +236,15 @@ func TestJournalIsRewrittenWhenMostlyDead(t *testing.T) {
 	for i := range 10 {
 		r.apply(pointerEntry(cachetest.Pointer("www", "/file", i, nil)))
 	}
-	r.e.journal.records = 20_000 // as if there had been so many
-	r.apply(pointerEntry(cachetest.Pointer("www", "/file", 11, nil)))
-	if n := r.e.journal.records; n != 2 { // state and name
-		t.Errorf("%d records after a rewrite", n)
+	if r.e.compactDue() {
+		t.Error("due already")
 	}
+	r.e.journal.records += tickLeap // as if there had been so many
+	r.e.keepJournal()
+	if n := r.e.journal.records; n != 1 {
+		t.Errorf("%d records after a rewrite, want the state alone", n)
+	}
+	r.apply(purgeURL("/file"))
 	if info, err := os.Stat(r.journalPath()); err != nil || info.Size() != r.e.journal.size {
 		t.Errorf("%v, %v; the engine counts %d bytes", info, err, r.e.journal.size)
 	}
@@ -225,14 +253,49 @@ func TestJournalIsRewrittenWhenMostlyDead(t *testing.T) {
 	if got := r.e.knowledge(); !reflect.DeepEqual(got, want) {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
-	for _, c := range []struct {
-		records, alive int
-		due            bool
-	}{{20_000, 0, false}, {20_001, 10_000, true}, {20_001, 10_001, false}, {600_000, 262_144, true}, {500_000, 262_144, false}} {
-		if due := (&journal{records: c.records}).rewriteDue(c.alive); due != c.due {
-			t.Errorf("%+v: %v", c, due)
+}
+
+// Entries that are applied while the journal is being rewritten are in the new one.
+func TestEntriesDuringARewriteAreKept(t *testing.T) {
+	r := newRig(t, nil)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := r.e.compact(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	for i := range 300 {
+		r.apply(purge.Entry{Kind: purge.KindTag, Tag: object.Tag(fmt.Sprint(i))})
+	}
+	close(stop)
+	<-done
+	want := r.e.knowledge()
+	r.restart()
+	if got := r.e.knowledge(); !reflect.DeepEqual(got, want) || len(got.Epochs) != 300 {
+		t.Fatalf("%d epochs at %s, want %d at %s", len(got.Epochs), got.Position, len(want.Epochs), want.Position)
+	}
+}
+
+// A journal that grows faster than it is rewritten in the background is rewritten by who appends to it.
+func TestJournalIsBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Size = MinSize })
+	long := strings.Repeat("x", 1000)
+	for i := range 4000 {
+		r.apply(purge.Entry{Kind: purge.KindURL, Path: object.Path(fmt.Sprintf("/%d/%s", i, long[:250]))})
+		if r.e.journal.size > r.e.journalRoom {
+			t.Fatalf("%d bytes, %d are allowed", r.e.journal.size, r.e.journalRoom)
 		}
 	}
+	r.checkBounds()
 }
 
 func TestJournalThatCannotBeWritten(t *testing.T) {
@@ -260,7 +323,7 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if k, _ := replayed(old); k.Position != at(1).String() {
+		if k, _ := replayed(t, old); k.Position != at(1).String() {
 			t.Errorf("what is on disk must be from before the failure, position and names: %+v", k)
 		}
 		if err := os.Rename(gone, r.cfg.Dir); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"os"
 	"testing"
 
 	"perigee/edge/cache/cachetest"
@@ -12,7 +11,7 @@ import (
 )
 
 // sizes are the blobs at which chunks, tiers and trees change.
-var sizes = []int64{0, 1, 4096, maxRAMBlob - 1, maxRAMBlob, maxRAMBlob + 1, mib - 1, mib, mib + 1, 2 * mib, 3*mib + 12345}
+var sizes = []int64{0, 1, 4096, maxPrepared - 1, maxPrepared, maxPrepared + 1, mib - 1, mib, mib + 1, 2 * mib, 3*mib + 12345}
 
 func TestMissIsStoredThenHit(t *testing.T) {
 	for _, size := range sizes {
@@ -21,7 +20,7 @@ func TestMissIsStoredThenHit(t *testing.T) {
 			data := cachetest.Bytes(size, 1)
 			p := r.o.Publish("www", "/file", 1, data)
 			first, warm, cold := "uri-miss not-held stored", "hit disk", "hit disk"
-			if size <= maxRAMBlob {
+			if size <= maxPrepared {
 				warm = "hit ram"
 			}
 			if size == 0 {
@@ -43,9 +42,6 @@ func TestMissIsStoredThenHit(t *testing.T) {
 			}
 			if n := r.o.Reads(object.HeadKey("www", "/file")); n != 1 {
 				t.Errorf("%d reads of the pointer", n)
-			}
-			if open := openFiles(t, r.cfg.Dir+"/blobs"); open != 0 {
-				t.Errorf("%d files left open", open)
 			}
 		})
 	}
@@ -82,32 +78,46 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-func TestFarRangeStartsNoFill(t *testing.T) {
-	size := int64(farRange + 3*mib)
+// Any range fetches the chunks that it lies in, and what is held is not fetched again.
+func TestRangesFetchWhatIsMissing(t *testing.T) {
+	size := int64(9*mib + 5)
 	data := cachetest.Bytes(size, 3)
 	r := newRig(t, nil)
 	p := r.o.Publish("www", "/big", 1, data)
-	for _, rng := range []object.Range{{Start: farRange + 1, Length: 10}, {Start: size - 5, Length: 5}, {Start: farRange + mib - 1, Length: mib}} {
-		got, o, err := r.read(p, rng)
-		if err != nil || !bytes.Equal(got, data[rng.Start:rng.Start+rng.Length]) {
-			t.Fatalf("%v: wrong bytes or error %v", rng, err)
+	before := int64(0)
+	for _, c := range []struct {
+		rng    object.Range
+		want   string
+		chunks int64
+	}{
+		{object.Range{Start: 5 * mib, Length: 10}, "miss not-held stored", 1},
+		{object.Range{Start: 5*mib + 77, Length: mib - 77}, "hit disk", 1},
+		{object.Range{Start: size - 5, Length: 5}, "miss not-held stored", 2},
+		{object.Range{Start: 5*mib - 1, Length: 2}, "partial partly-held stored", 3},
+		{object.Range{Start: 5*mib + 1, Length: 2 * mib}, "partial partly-held stored", 5},
+		{object.Range{Start: 4 * mib, Length: 4 * mib}, "hit disk", 5},
+		{object.Range{Start: 0, Length: size}, "partial partly-held stored", 10},
+		{object.Range{Start: 0, Length: size}, "hit disk", 10},
+	} {
+		got, o, err := r.read(p, c.rng)
+		if err != nil || !bytes.Equal(got, data[c.rng.Start:c.rng.Start+c.rng.Length]) {
+			t.Fatalf("%v: wrong bytes or error %v", c.rng, err)
 		}
-		expect(t, words(o), "partial far-range")
+		expect(t, words(o), c.want)
+		r.idle()
+		if n := r.held(p); n != c.chunks {
+			t.Errorf("%v: %d chunks are held, want %d", c.rng, n, c.chunks)
+		}
 	}
-	r.idle()
-	if files := r.stored(); len(files) != 0 {
-		t.Errorf("a far range was stored: %v", files)
+	read := r.e.Stats().OriginBytes - before
+	if want := size + object.TreeSize(size); read != want {
+		t.Errorf("%d bytes read from the origin for %d", read, want)
 	}
-	// A range within reach of a fill that has just begun is served behind it.
-	got, o, err := r.read(p, object.Range{Start: farRange, Length: 3})
-	if err != nil || !bytes.Equal(got, data[farRange:farRange+3]) {
-		t.Fatalf("wrong bytes or error %v", err)
-	}
-	expect(t, words(o), "miss not-held stored")
 }
 
+// A range far from what a fill does is not held up by it.
 func TestFarRangeDuringFillDoesNotWait(t *testing.T) {
-	size := int64(farRange + 4*mib)
+	size := int64(30 * mib)
 	data := cachetest.Bytes(size, 4)
 	r := newRig(t, nil)
 	p := r.o.Publish("www", "/big", 1, data)
@@ -115,30 +125,60 @@ func TestFarRangeDuringFillDoesNotWait(t *testing.T) {
 	r.o.Break(p.Blob, cachetest.Fault{Hold: release, At: mib + 5, Times: 1})
 	leader := r.follow(t.Context(), p)
 	rng := object.Range{Start: size - 100, Length: 100}
-	got, o, err := r.read(p, rng) // would hang if it waited for the fill
+	got, _, err := r.read(p, rng) // would hang if it waited for the fill
 	if err != nil || !bytes.Equal(got, data[rng.Start:]) {
 		t.Fatalf("wrong bytes or error %v", err)
 	}
-	expect(t, words(o), "partial far-range")
 	close(release)
-	if err := <-leader.done; err != nil {
-		t.Fatal(err)
+	if err := <-leader.done; err != nil || !bytes.Equal(leader.out.buf.Bytes(), data) {
+		t.Fatalf("wrong bytes or error %v", err)
 	}
 	r.idle()
+	if n := r.e.Stats().OriginBytes; n > size+object.TreeSize(size)+2*mib {
+		t.Errorf("%d bytes read for %d", n, size)
+	}
 }
 
-func TestLargerThanCachePassesThrough(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Size = 2 * mib })
-	small, big := cachetest.Bytes(1000, 5), cachetest.Bytes(3*mib, 6)
+// A seek in a file of 100 GB costs what it reads: one chunk and the nodes of the tree above it.
+func TestSeekInAHugeFile(t *testing.T) {
+	r := newRig(t, nil)
+	o := newHuge(100 << 30)
+	r.stop()
+	r.cfg.Origin = o
+	r.open()
+	for _, at := range []int64{0, 99<<30 + 12345, 50 << 30, 100<<30 - 7} {
+		rng := object.Range{Start: at, Length: min(100, o.p.Size-at)}
+		before := r.e.Stats().OriginBytes
+		got, out, err := r.read(o.p, rng)
+		if err != nil || !bytes.Equal(got, o.bytes(rng.Start, rng.Length)) {
+			t.Fatalf("at %d: wrong bytes or error %v (%s)", at, err, words(out))
+		}
+		r.idle()
+		if n := r.e.Stats().OriginBytes - before; n > mib+3*object.TreeFanout*32 {
+			t.Errorf("at %d: %d bytes read from the origin for %d", at, n, rng.Length)
+		}
+		if _, out, err := r.read(o.p, rng); err != nil || !out.Hit() {
+			t.Errorf("at %d, again: %s, %v", at, words(out), err)
+		}
+	}
+}
+
+// What does not fit goes through, and what does is held.
+func TestLargerThanCacheGoesThrough(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Size = MinSize })
+	small, big := cachetest.Bytes(1000, 5), cachetest.Bytes(50*mib, 6)
 	r.o.Publish("www", "/small", 1, small)
-	r.o.Publish("www", "/big", 1, big)
+	p := r.o.Publish("www", "/big", 1, big)
 	r.mustGet("/small", small)
 	r.idle()
-	expect(t, r.mustGet("/big", big), "uri-miss larger-than-cache")
-	expect(t, r.mustGet("/big", big), "bypass larger-than-cache")
-	r.idle()
-	if files := r.stored(); len(files) != 1 {
-		t.Errorf("files %v; want the small one alone", files)
+	for range 2 {
+		if _, err := r.check("/big", big); err != nil {
+			t.Fatal(err)
+		}
+		r.checkBounds()
+	}
+	if n := r.held(p); n == 0 {
+		t.Error("nothing of it is held")
 	}
 	expect(t, r.mustGet("/small", small), "hit ram")
 }
@@ -170,30 +210,4 @@ func TestVersionNames(t *testing.T) {
 	}
 	expect(t, words(o), "uri-miss absent")
 	r.mustGet("/file", young)
-}
-
-func TestScanRemovesWhatIsNoBlob(t *testing.T) {
-	r := newRig(t, nil)
-	data := cachetest.Bytes(2*mib, 10)
-	p := r.o.Publish("www", "/file", 1, data)
-	r.mustGet("/file", data)
-	r.idle()
-	r.stop()
-	dir := r.cfg.Dir + "/blobs/" + p.Hash.String()[:2] + "/"
-	for name, size := range map[string]int64{
-		"README": 3, p.Hash.String(): 3, p.Hash.String() + "-5": 4, p.Hash.String() + "-05": 5, p.Hash.String() + "--5": 5,
-		object.HashOf(nil).String() + "-99999999999999999999": 1,
-	} {
-		if err := os.WriteFile(dir+name, make([]byte, size), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(r.cfg.Dir+"/tmp/left-over", make([]byte, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.open()
-	if files := r.stored(); len(files) != 1 || files[0] != r.blobFile(p) {
-		t.Errorf("left: %v", files)
-	}
-	expect(t, r.mustGet("/file", data), "stale lease-renewed")
 }

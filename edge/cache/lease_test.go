@@ -251,7 +251,7 @@ func TestLeaseIsExpiredAfterAStart(t *testing.T) {
 			t.Errorf("vouched for %v ago, %v left: nobody has since the start a minute ago", ago, left)
 		}
 		r.e.Confirm(r.cfg.Clock.Now())
-		expect(t, r.mustGet("/file", data), "hit ram")
+		expect(t, r.mustGet("/file", data), "hit disk")
 		if ago, left := r.e.Vouched(r.site, "/file", ""); ago != 0 || left != DefaultLease {
 			t.Errorf("vouched for %v ago, %v left", ago, left)
 		}

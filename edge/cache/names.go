@@ -50,9 +50,12 @@ type epochKey struct {
 	Name string      `json:"n,omitempty"`
 }
 
-// maxEpochs bounds the epochs held. Beyond it they are folded into one for everything: more is revalidated than
-// needed, nothing less.
-const maxEpochs = 65_536
+// maxEpochs bounds the epochs held, together with table.epochBudget. Beyond it they are folded into one for everything: more is
+// revalidated than needed, nothing less.
+const (
+	maxEpochs     = 65_536
+	epochOverhead = 160 // of an epoch in the journal, beside its name
+)
 
 // standing is how good a known name is right now.
 type standing int
@@ -66,17 +69,19 @@ const (
 
 // table is everything an engine knows about names. It is guarded by Engine.mu.
 type table struct {
-	now    tick
-	all    marks // purge of everything: a reset of the log, or folded epochs
-	epochs map[epochKey]marks
-	names  *lru[nameKey, *name] // pointers and tombstones
-	absent *lru[nameKey, *name] // paths the bucket does not have: bounded apart, so that a scan of random URLs evicts no pointer
+	now         tick
+	all         marks // purge of everything: a reset of the log, or folded epochs
+	epochs      map[epochKey]marks
+	epochBytes  int // of their names, as the journal has them at worst
+	epochBudget int
+	names       *lru[nameKey, *name] // pointers and tombstones: those used lately, the store has all
+	absent      *lru[nameKey, *name] // paths the bucket does not have: bounded apart, so that a scan of random URLs evicts no pointer
 }
 
-func newTable(limit int) *table {
+func newTable(limit, epochBudget int) *table {
 	one := func(*name) int64 { return 1 }
 	return &table{
-		epochs: map[epochKey]marks{},
+		epochs: map[epochKey]marks{}, epochBudget: epochBudget,
 		names:  newLRU[nameKey](int64(limit), one, nil),
 		absent: newLRU[nameKey](int64(max(limit/8, 16)), one, nil),
 	}
@@ -109,6 +114,12 @@ func (t *table) purgedSince(k nameKey, n *name) marks {
 	return m
 }
 
+// purged reports whether a purge has named n since it was last checked.
+func (t *table) purged(k nameKey, n *name) bool {
+	m := t.purgedSince(k, n)
+	return m.Hard > n.checked || m.Soft > n.checked
+}
+
 // standing judges n by the purges that came since it was last checked; the lease is not its business.
 func (t *table) standing(k nameKey, n *name) standing {
 	if n.checked == t.now {
@@ -126,44 +137,48 @@ func (t *table) standing(k nameKey, n *name) standing {
 
 // raise records a purge of a group at tick t.now.
 func (t *table) raise(k epochKey, soft bool) {
-	if _, ok := t.epochs[k]; !ok && len(t.epochs) >= maxEpochs {
-		clear(t.epochs)
-		t.all = marks{Hard: t.now, Soft: t.now}
-		return
+	m, ok := t.epochs[k]
+	if !ok {
+		size := epochOverhead + 6*len(k.Name) // JSON may make six bytes of one
+		if len(t.epochs) >= maxEpochs || t.epochBytes+size > t.epochBudget {
+			clear(t.epochs)
+			t.epochBytes = 0
+			t.all = marks{Hard: t.now, Soft: t.now}
+			return
+		}
+		t.epochBytes += size
 	}
-	m := t.epochs[k]
 	m.raise(t.now, soft)
 	t.epochs[k] = m
 }
 
-// set makes p the pointer of k unless a newer one is known (the version floor), and returns the one that counts. from
-// is the tick at which the source of p was asked: purges since then still count against it.
-func (t *table) set(k nameKey, p *object.Pointer, from tick, confirmed time.Time) *object.Pointer {
-	n, ok := t.names.get(k)
-	if !ok {
-		n = &name{}
-		t.names.put(k, n)
-	}
-	t.absent.remove(k)
-	if n.pointer == nil || n.pointer.Version < p.Version || n.pointer.Version == p.Version && from >= n.checked {
+// take makes p the pointer of n unless n has a newer one (the version floor), and reports whether it did. from is the tick
+// at which the source of p was asked: purges since then still count against it.
+func (n *name) take(p *object.Pointer, from tick, confirmed time.Time) bool {
+	newer := n.pointer == nil || n.pointer.Version < p.Version || n.pointer.Version == p.Version && from >= n.checked
+	if newer {
 		n.pointer = p
 	}
 	n.checked = max(n.checked, from)
 	n.confirmed = confirmed
-	return n.pointer
+	return newer
 }
 
-// setAbsent remembers that the bucket has no k. A pointer of a path stands against it: the bucket lags, for a file that is
-// deleted leaves a tombstone. The record of one version leaves nothing.
-func (t *table) setAbsent(k nameKey, from tick, confirmed time.Time) *object.Pointer {
-	if k.version != "" {
-		t.names.remove(k)
+// stored returns the name of k to be changed, made if there is none. known is what was recalled of it, or nil.
+func (t *table) stored(k nameKey, known *name) *name {
+	t.absent.remove(k)
+	if known != nil && known.pointer != nil {
+		return known
 	}
-	if n, ok := t.names.get(k); ok {
-		n.checked = max(n.checked, from)
-		n.confirmed = confirmed
-		return n.pointer
+	n := &name{}
+	t.names.put(k, n)
+	return n
+}
+
+// restore puts an epoch back that the journal had.
+func (t *table) restore(k epochKey, m marks) {
+	if _, ok := t.epochs[k]; !ok {
+		t.epochBytes += epochOverhead + 6*len(k.Name)
 	}
-	t.absent.put(k, &name{checked: from, confirmed: confirmed})
-	return nil
+	t.epochs[k] = m
 }

@@ -9,8 +9,7 @@ const (
 	FwdURIMiss   Forward = "uri-miss" // the name was not known
 	FwdMiss      Forward = "miss"     // the name was known, its bytes were not held
 	FwdStale     Forward = "stale"    // the name had to be confirmed
-	FwdPartial   Forward = "partial"  // a range outside what is held or being filled
-	FwdBypass    Forward = "bypass"   // the object cannot be held
+	FwdPartial   Forward = "partial"  // some of the bytes were held
 )
 
 // Reason says more: the "detail" of RFC 9211 §2.8, and the same word in logs, metrics and explain.
@@ -29,8 +28,8 @@ const (
 	ReasonRefused       Reason = "partition-refused"  // the same, but the site refuses it
 	ReasonAbsent        Reason = "absent"             // no such file
 	ReasonDeleted       Reason = "deleted"            // the file was deleted
-	ReasonTooLarge      Reason = "larger-than-cache"  // passed through
-	ReasonFarRange      Reason = "far-range"          // passed through
+	ReasonPartlyHeld    Reason = "partly-held"        // had some of the bytes asked for
+	ReasonNotAdmitted   Reason = "not-admitted"       // passed through: too seldom asked for to make room for it
 	ReasonDiskFailed    Reason = "disk-failed"        // passed through
 	ReasonHealed        Reason = "damaged-on-disk"    // was found damaged and fetched again
 	ReasonOriginDown    Reason = "origin-unreachable" // the origin did not answer

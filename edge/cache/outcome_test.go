@@ -23,7 +23,7 @@ func TestOutcomeAnd(t *testing.T) {
 	ram := Outcome{Reason: ReasonRAM}
 	fill := Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}
 	follow := Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
-	far := Outcome{Fwd: FwdPartial, Reason: ReasonFarRange}
+	part := Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld, Stored: true}
 	for _, c := range []struct {
 		name, body Outcome
 		want       string
@@ -31,11 +31,11 @@ func TestOutcomeAnd(t *testing.T) {
 		{hit, ram, "hit ram"},
 		{hit, fill, "miss not-held stored"},
 		{hit, follow, "miss filling collapsed"},
-		{hit, far, "partial far-range"},
+		{hit, part, "partial partly-held stored"},
 		{led, ram, "uri-miss blob-held"},
 		{led, fill, "uri-miss not-held stored"},
 		{led, follow, "uri-miss filling collapsed"},
-		{led, far, "uri-miss far-range"},
+		{led, part, "uri-miss partly-held stored"},
 		{joined, ram, "uri-miss blob-held collapsed"},
 		{joined, fill, "uri-miss not-held stored"}, // it caused the read of the bytes itself
 		{joined, follow, "uri-miss filling collapsed"},
@@ -56,7 +56,7 @@ func TestOriginReason(t *testing.T) {
 		want Reason
 	}{
 		{errCorrupt, ReasonOriginBad}, {fs.ErrNotExist, ReasonOriginBad}, {errSilent, ReasonOriginTimeout},
-		{timeoutError{}, ReasonOriginTimeout}, {errUnplugged, ReasonOriginDown}, {errDisk, ReasonOriginDown},
+		{timeoutError{}, ReasonOriginTimeout}, {errUnplugged, ReasonOriginDown},
 	} {
 		if got := originReason(errors.Join(errors.New("context"), c.err)); got != c.want {
 			t.Errorf("%v: %s, want %s", c.err, got, c.want)
@@ -73,7 +73,7 @@ func (timeoutError) Temporary() bool { return true }
 func TestExplainSaysWhatTheNextRequestIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		data := cachetest.Bytes(maxRAMBlob+1, 1)
+		data := cachetest.Bytes(maxPrepared+1, 1)
 		explain := func(want string) {
 			t.Helper()
 			reads := r.e.Stats().PointerReads

@@ -115,8 +115,8 @@ func TestSoftAndHardWithoutBucket(t *testing.T) {
 					held = "disk"
 				}
 				expect(t, r.mustGet("/dir/file", data), "hit purged stale")
-				if got, _ := r.e.blobs.ram.peek(object.HashOf(data)); got == nil {
-					t.Errorf("not read from %s", held)
+				if got := r.e.Explain("www", "/dir/file").Blob; got != held {
+					t.Errorf("held in %s, want %s", got, held)
 				}
 				r.apply(e)
 				again()

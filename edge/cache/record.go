@@ -7,25 +7,16 @@ import (
 	"perigee/purge"
 )
 
-// record is one entry of the journal; exactly one of its fields is set.
+// record is one entry of the journal; exactly one of its fields is set. Names are not in the journal: the store has them.
 type record struct {
-	// Name is a pointer that came from the bucket.
-	Name *nameRecord `json:"name,omitempty"`
 	// Applied is an entry of the log, applied; replaying it gives the state back, position and all.
 	Applied *appliedRecord `json:"applied,omitempty"`
-	// State is the head of a rewritten journal: what is not a name.
+	// State is the head of a journal: what is known beside names.
 	State *stateRecord `json:"state,omitempty"`
 	// Site is a site record that came from the bucket.
 	Site *object.SiteRecord `json:"site,omitempty"`
 	// Reset is a break in the log: everything before it is to be confirmed.
 	Reset *purge.Position `json:"reset,omitempty"`
-}
-
-type nameRecord struct {
-	Pointer *object.Pointer `json:"p"`
-	Version bool            `json:"v,omitempty"` // an immutable name
-	Checked tick            `json:"c"`
-	Purged  marks           `json:"m,omitzero"`
 }
 
 type appliedRecord struct {
@@ -34,6 +25,8 @@ type appliedRecord struct {
 }
 
 type stateRecord struct {
+	// Seed keys the hash of names: the store's records of names are found with it, or not at all.
+	Seed     [2]uint64      `json:"seed"`
 	Now      tick           `json:"now"`
 	All      marks          `json:"all,omitzero"`
 	Epochs   []epochRecord  `json:"epochs,omitempty"`
@@ -45,25 +38,19 @@ type epochRecord struct {
 	Marks marks `json:"m"`
 }
 
-func (r *nameRecord) key() nameKey {
-	k := nameKey{site: r.Pointer.Site, path: r.Pointer.Path}
-	if r.Version {
-		k.version = r.Pointer.Version
-	}
-	return k
-}
-
-// replay applies a journal record to the engine's tables at start.
+// replay applies a journal record to the engine at start. The first record of a journal is its State.
 func (e *Engine) replay(r record) error {
+	if e.seed == [2]uint64{} && r.State == nil {
+		return fmt.Errorf("journal: it does not begin with the state")
+	}
 	switch {
-	case r.Name != nil && r.Name.Pointer != nil:
-		if err := r.Name.Pointer.Validate(); err != nil {
-			return err
+	case r.State != nil:
+		if r.State.Seed == [2]uint64{} {
+			return fmt.Errorf("journal: state without seed")
 		}
-		k := r.Name.key()
-		e.table.set(k, r.Name.Pointer, r.Name.Checked, e.never)
-		if n, ok := e.table.names.peek(k); ok {
-			n.purged = n.purged.max(r.Name.Purged)
+		e.seed, e.table.now, e.table.all, e.position = r.State.Seed, r.State.Now, r.State.All, r.State.Position
+		for _, ep := range r.State.Epochs {
+			e.table.restore(ep.epochKey, ep.Marks)
 		}
 	case r.Applied != nil:
 		if err := r.Applied.Entry.Validate(); err != nil {
@@ -71,11 +58,6 @@ func (e *Engine) replay(r record) error {
 		}
 		e.applyToTables(&r.Applied.Entry)
 		e.position = r.Applied.Position
-	case r.State != nil:
-		e.table.now, e.table.all, e.position = r.State.Now, r.State.All, r.State.Position
-		for _, ep := range r.State.Epochs {
-			e.table.epochs[ep.epochKey] = ep.Marks
-		}
 	case r.Site != nil:
 		if err := r.Site.Validate(); err != nil {
 			return err
@@ -93,30 +75,21 @@ func (e *Engine) replay(r record) error {
 // each of which JSON may escape to six.
 const epochsPerRecord = 64
 
-// records yields the whole state as journal records, oldest names first, for a rewrite. e.mu is held.
-func (e *Engine) records(yield func(*record) bool) {
-	st := &stateRecord{Now: e.table.now, All: e.table.all, Position: e.position}
+// records returns the whole state as journal records, in the form they have in the journal. e.mu is held.
+func (e *Engine) records() (out []byte, n int) {
+	add := func(r *record) { out, n = appendRecord(out, r), n+1 }
+	head := stateRecord{Seed: e.seed, Now: e.table.now, All: e.table.all, Position: e.position}
+	st := head
 	for k, m := range e.table.epochs {
 		st.Epochs = append(st.Epochs, epochRecord{k, m})
 		if len(st.Epochs) == epochsPerRecord { // further records repeat the head
-			if !yield(&record{State: st}) {
-				return
-			}
-			st = &stateRecord{Now: st.Now, All: st.All, Position: st.Position}
+			add(&record{State: &st})
+			st = head
 		}
 	}
-	if !yield(&record{State: st}) {
-		return
-	}
+	add(&record{State: &st})
 	for _, s := range e.sites.Records() {
-		if !yield(&record{Site: s}) {
-			return
-		}
+		add(&record{Site: s})
 	}
-	for k, n := range e.table.names.each {
-		r := &nameRecord{Pointer: n.pointer, Version: k.version != "", Checked: n.checked, Purged: n.purged}
-		if !yield(&record{Name: r}) {
-			return
-		}
-	}
+	return out, n
 }

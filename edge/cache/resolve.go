@@ -40,7 +40,7 @@ var ErrRefused = errors.New("cut off from the control plane, and the site refuse
 func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path object.Path, version object.Version) (*object.Pointer, Outcome, error) {
 	k := nameKey{site.Site, path, version}
 	e.mu.Lock()
-	n := e.table.lookup(k)
+	n := e.recall(k)
 	if n == nil {
 		c, leader := e.join(k)
 		e.mu.Unlock()
@@ -180,18 +180,9 @@ func (e *Engine) fetch(k nameKey, c *call) {
 	e.bucketFailed = e.never
 	switch {
 	case err == nil:
-		c.pointer = e.table.set(k, p, c.from, c.asked)
-		if n, ok := e.table.names.peek(k); ok {
-			n.purged = n.purged.max(c.purged)
-			if c.pointer == p {
-				e.writeJournal(&record{Name: &nameRecord{Pointer: p, Version: k.version != "", Checked: c.from, Purged: n.purged}})
-			}
-		}
+		c.pointer = e.admit(k, p, c)
 	case errors.Is(err, fs.ErrNotExist):
-		c.pointer = e.table.setAbsent(k, c.from, c.asked)
-		if n, ok := e.table.absent.peek(k); ok {
-			n.purged = n.purged.max(c.purged)
-		}
+		c.pointer = e.admitAbsence(k, c)
 	default:
 		c.err = err
 		if !errors.Is(err, errCorrupt) { // one damaged record says nothing about the bucket's health
@@ -199,6 +190,38 @@ func (e *Engine) fetch(k nameKey, c *call) {
 		}
 	}
 	close(c.done)
+}
+
+// admit takes in what the bucket said of k and returns the pointer that counts. e.mu is held.
+func (e *Engine) admit(k nameKey, p *object.Pointer, c *call) *object.Pointer {
+	known := e.recallLocked(k)
+	// A name that only had to be confirmed because the lease ran out is on disk as it should be.
+	fresh := known == nil || known.pointer.Version != p.Version || e.table.purged(k, known)
+	n := e.table.stored(k, known)
+	n.purged = n.purged.max(c.purged)
+	if n.take(p, c.from, c.asked) && fresh {
+		e.remember(k, n)
+	}
+	return n.pointer
+}
+
+// admitAbsence remembers that the bucket has no k, and returns the pointer that stands against it, if one does: the bucket lags, for a
+// file that is deleted leaves a tombstone. The record of one version leaves nothing. e.mu is held.
+func (e *Engine) admitAbsence(k nameKey, c *call) *object.Pointer {
+	if k.version != "" {
+		e.disremember(k)
+	} else if n := e.recallLocked(k); n != nil {
+		stale := e.table.purged(k, n)
+		n.purged = n.purged.max(c.purged)
+		n.checked = max(n.checked, c.from)
+		n.confirmed = c.asked
+		if stale {
+			e.remember(k, n)
+		}
+		return n.pointer
+	}
+	e.table.absent.put(k, &name{checked: c.from, confirmed: c.asked, purged: c.purged})
+	return nil
 }
 
 // readPointer reads and checks the record of k. A record that names another file is the origin's damage.

@@ -16,6 +16,7 @@ import (
 
 	"perigee/clock"
 	"perigee/edge/cache/cachetest"
+	"perigee/edge/cache/store"
 	"perigee/object"
 	"perigee/purge"
 )
@@ -87,6 +88,9 @@ func (r *rig) read(p *object.Pointer, rng object.Range) ([]byte, Outcome, error)
 		return nil, o, err
 	}
 	defer b.Close()
+	if whole, ok := b.Whole(); ok && rng.Length == p.Size { // as the face does
+		r.e.Prepare(p.Site, []byte(p.Path.Escape()), "", p, []byte("head"), whole)
+	}
 	var out bytes.Buffer
 	out.Grow(int(rng.Length))
 	n, err := b.Copy(r.t.Context(), &out)
@@ -207,38 +211,120 @@ func purgeURL(path object.Path) purge.Entry { return purge.Entry{Kind: purge.Kin
 
 func softly(e purge.Entry) purge.Entry { e.Soft = true; return e }
 
-// idle waits until no fetch and no fill is under way, and checks that the space they had reserved is free again.
+// idle waits until no fetch and no fill is under way, and checks that they have given back what they had.
 func (r *rig) idle() {
 	r.t.Helper()
 	r.e.work.Wait()
-	r.e.blobs.mu.Lock()
-	defer r.e.blobs.mu.Unlock()
-	if r.e.blobs.reserved != 0 || len(r.e.blobs.fills) != 0 {
-		r.t.Errorf("%d bytes reserved for %d fills that are over", r.e.blobs.reserved, len(r.e.blobs.fills))
+	r.e.flightsMu.Lock()
+	defer r.e.flightsMu.Unlock()
+	if n := len(r.e.flights); n != 0 {
+		r.t.Errorf("%d fills are over and still there", n)
+	}
+	if !r.e.fillRoom.TryAcquire(fillMemory) {
+		r.t.Error("fills are over and have kept memory")
+	} else {
+		r.e.fillRoom.Release(fillMemory)
 	}
 }
 
-// blobFile returns the path of a blob's file.
-func (r *rig) blobFile(p *object.Pointer) string {
-	return filepath.Join(r.cfg.Dir, "blobs", p.Hash.String()[:2], blobName(p.Hash, p.Size))
+// place is where the store has a chunk: a section of a file.
+type place struct {
+	path   string
+	off, n int64
 }
 
-// stored lists the files below blobs and tmp.
-func (r *rig) stored() []string {
+// place returns where chunk i of a blob is, which must be held.
+func (r *rig) place(p *object.Pointer, i int64) place {
 	r.t.Helper()
-	var out []string
-	for _, dir := range []string{"blobs", "tmp"} {
-		err := filepath.WalkDir(filepath.Join(r.cfg.Dir, dir), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				out = append(out, path)
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.t.Fatal(err)
+	return r.placeOf(idOf(p).key(uint64(i)))
+}
+
+func (r *rig) placeOf(key store.Key) place {
+	r.t.Helper()
+	ref, ok := r.e.store.Find(key)
+	if !ok {
+		r.t.Fatal("the record is not held")
+	}
+	rec, err := r.e.store.Open(key, ref)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rec.Close()
+	return place{rec.File().Name(), rec.Offset(), rec.Size()}
+}
+
+// held returns how many chunks of a blob the store has.
+func (r *rig) held(p *object.Pointer) int64 {
+	n := int64(0)
+	for i := range object.Chunks(p.Size) {
+		if _, ok := r.e.store.Find(idOf(p).key(uint64(i))); ok {
+			n++
 		}
 	}
-	return out
+	return n
+}
+
+// bodies returns how many chunks and tree nodes are held.
+func (r *rig) bodies() int64 { return int64(r.e.Stats().Store.Bodies) }
+
+// onDisk adds up the sizes of all files in the engine's directory.
+func (r *rig) onDisk() int64 {
+	r.t.Helper()
+	var sum int64
+	err := filepath.WalkDir(r.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			var info fs.FileInfo
+			if info, err = d.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) { // gone between being listed and being looked at
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return sum
+}
+
+// filesWith counts the files that contain text.
+func (r *rig) filesWith(text string) int {
+	r.t.Helper()
+	n := 0
+	err := filepath.WalkDir(r.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(text)) {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+func benchConfig(b *testing.B, o Origin) Config {
+	return Config{
+		Dir: b.TempDir(), Size: 256 << 20, RAM: 16 << 20, Origin: o, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// checkBounds compares what the engine has with what it was given.
+func (r *rig) checkBounds() {
+	r.t.Helper()
+	s := r.e.Stats()
+	if n := r.onDisk(); n > r.cfg.Size {
+		r.t.Errorf("%d bytes on disk, %d are allowed (%+v)", n, r.cfg.Size, s.Store)
+	}
+	if s.RAM.Bytes > r.cfg.RAM {
+		r.t.Errorf("%d bytes in memory, %d are allowed", s.RAM.Bytes, r.cfg.RAM)
+	}
 }
 
 // openFiles counts this process's descriptors for files below dir.
@@ -263,7 +349,7 @@ func noGoroutines(t *testing.T) {
 	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
 		buf := make([]byte, 4<<20)
 		stacks := string(buf[:runtime.Stack(buf, true)])
-		if !strings.Contains(stacks, "cache.(*Engine).fetch(") && !strings.Contains(stacks, "cache.(*fill).run(") {
+		if !strings.Contains(stacks, "cache.(*Engine).fetch(") && !strings.Contains(stacks, "cache.(*flight).fly(") {
 			return
 		}
 		if time.Now().After(deadline) {
