@@ -94,7 +94,7 @@ func TestPreparedNeedsTheLease(t *testing.T) {
 		if _, left := r.e.Lease(); left != 1 || r.prepared("/file") == nil {
 			t.Errorf("within the lease: %v left", left)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, left := r.e.Lease(); left != 0 || r.prepared("/file") != nil {
 			t.Errorf("beyond the lease: %v left", left)
 		}

@@ -264,9 +264,6 @@ func (r *rig) held(p *object.Pointer) int64 {
 	return n
 }
 
-// bodies returns how many chunks and tree nodes are held.
-func (r *rig) bodies() int64 { return int64(r.e.Stats().Store.Bodies) }
-
 // onDisk adds up the sizes of all files in the engine's directory.
 func (r *rig) onDisk() int64 {
 	r.t.Helper()
