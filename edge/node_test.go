@@ -206,9 +206,18 @@ func TestNodeLife(t *testing.T) {
 func TestNodeStopsWhenItsListenerFails(t *testing.T) {
 	s := newStation(t)
 	s.o.PutSite(cachetest.Site("www", "www.example"))
-	s.start(nil)
+	var socket *os.File // the lane closes the listener once it has the socket
+	s.startWith(nil, func(n *Node) {
+		var err error
+		if socket, err = n.cfg.Listener.(*net.TCPListener).File(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer socket.Close()
 	s.await("ready", state(fleet.Ready))
-	breakListener(t, s.n.cfg.Listener)
+	if err := syscall.Shutdown(int(socket.Fd()), syscall.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
 	s.await("stopping", state(fleet.Stopping)) // by itself
 	if err := s.stop(); err == nil || !strings.Contains(err.Error(), "edge fra: listener") {
 		t.Errorf("%v", err)
@@ -218,21 +227,6 @@ func TestNodeStopsWhenItsListenerFails(t *testing.T) {
 		t.Fatalf("the cache was not closed: %v", err)
 	}
 	e.Close()
-}
-
-// breakListener makes accept fail for whoever has the socket.
-func breakListener(t *testing.T, ln net.Listener) {
-	t.Helper()
-	raw, err := ln.(*net.TCPListener).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) }); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestNodeThatIsNotRun(t *testing.T) {
