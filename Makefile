@@ -51,8 +51,13 @@ picture: build ## docs/console.png, as the browser test sees the console; needs 
 
 ##@ Proofs
 
-bench: build ## how soon an overwrite and a delete are effective on every edge; BENCHTIME=5s
+bench: build ## the edge beside the caches that are installed; then how soon a change is effective on every edge, BENCHTIME=5s
+	go build -o bin/bench-edge ./bench/edge
+	bin/bench-edge $(BENCH)
 	$(E2E) -run '^$$' -bench . -benchtime $(BENCHTIME)
+
+bench-peers: ## nginx, Varnish and Traffic Server from Debian, to compare with; nothing of them is left running
+	scripts/install-peers
 
 fuzz: ## every fuzz target, FUZZTIME=1m each; TARGET=lane for those with that in their name
 	scripts/fuzz $(FUZZTIME) $(TARGET)
@@ -108,4 +113,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys picture bench fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench bench-peers fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE

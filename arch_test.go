@@ -18,7 +18,7 @@ var house = rules{
 		"dnsgeo":     "dnsgeo", // dnsgeo/geo and dnsgeo/steer are libraries for any face
 		"web/...":    "web",
 	},
-	programs: []string{"cmd/...", "e2e/...", "scripts/...", "."},
+	programs: []string{"cmd/...", "e2e/...", "bench/...", "soak/...", "scripts/...", "."},
 
 	// Serving never depends on deciding, not even through a package in between.
 	independent: []string{"edge/...", "origin/...", "dnsgeo/..."},
@@ -32,7 +32,7 @@ var house = rules{
 		{what: "NATS", only: []string{"fleet/bus"}, imports: []string{"github.com/nats-io"}},
 		{what: "gin", only: []string{"upload/...", "web/...", "cmd/..."}, imports: []string{"github.com/gin-gonic", "github.com/gin-contrib"}},
 		{what: "fiber, which versitygw is built on", only: []string{"origin/embedded"}, imports: []string{"github.com/gofiber"}},
-		{what: "command-line flags", only: []string{"cmd/...", "e2e/...", "scripts/..."}, imports: []string{"flag", "github.com/alecthomas/kong"}},
+		{what: "command-line flags", only: []string{"cmd/...", "e2e/...", "bench/...", "soak/...", "scripts/..."}, imports: []string{"flag", "github.com/alecthomas/kong"}},
 		{what: "a browser driver", only: []string{"web/...", "e2e/..."}, imports: []string{"github.com/chromedp"}},
 	},
 
@@ -42,7 +42,7 @@ var house = rules{
 		"embed", "unsafe"},
 
 	// Only these may read the machine's clock; everyone else is given a clock.Clock.
-	timekeepers: []string{"clock", "cmd/...", "e2e/...", "scripts/..."},
+	timekeepers: []string{"clock", "cmd/...", "e2e/...", "bench/...", "soak/...", "scripts/..."},
 
 	maxFileLines: 400,
 	maxFuncLines: 80,
