@@ -59,6 +59,10 @@ bench: build ## the edge beside the caches that are installed; then how soon a c
 bench-peers: ## nginx, Varnish and Traffic Server from Debian, to compare with; nothing of them is left running
 	scripts/install-peers
 
+soak: build ## a long proof: NAME=crash, damage or objects; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs
+	go build -o bin/soak ./soak
+	bin/soak $(NAME) $(SOAK)
+
 fuzz: ## every fuzz target, FUZZTIME=1m each; TARGET=lane for those with that in their name
 	scripts/fuzz $(FUZZTIME) $(TARGET)
 
@@ -113,4 +117,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys picture bench bench-peers fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench bench-peers soak fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE

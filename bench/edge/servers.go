@@ -93,11 +93,11 @@ func launchNginx(b *bench, m mode, dir, addr string) (*process, []*process, []*p
 	if m.log {
 		access = filepath.Join(dir, "access.log") + " combined buffer=64k flush=1s"
 	}
-	conf := fmt.Sprintf(`daemon off; worker_processes 1; pid %[1]s/pid; error_log %[1]s/error.log warn; user root;
+	conf := fmt.Sprintf(`daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid %[1]s/pid; error_log %[1]s/error.log warn; user root;
 events { worker_connections 4096; }
 http {
   sendfile on; tcp_nodelay on; keepalive_requests 1000000000; access_log %[4]s;
-  open_file_cache max=200000 inactive=60s; open_file_cache_valid 60s;
+  open_file_cache max=15000 inactive=60s; open_file_cache_valid 60s;
   proxy_cache_path %[1]s/cache levels=1:2 keys_zone=c:512m max_size=24g inactive=1d use_temp_path=off;
   proxy_temp_path %[1]s/tmp; client_body_temp_path %[1]s/body; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
   upstream origin { server %[2]s; keepalive 64; }

@@ -24,6 +24,12 @@ type Counts struct {
 	Bytes    int64 `json:"bytes"` // of bodies of web and blobs
 }
 
+// Counts returns what was read so far.
+func (f *Farm) Counts() Counts {
+	c := &f.counts
+	return Counts{c.web.Load(), c.pointers.Load(), c.blobs.Load(), c.trees.Load(), c.bytes.Load()}
+}
+
 // Handler serves the farm: /web/SIZE/N as a plain origin, /counts, and everything else as a bucket named perigee.
 func (f *Farm) Handler() http.Handler {
 	m := http.NewServeMux()
@@ -39,8 +45,7 @@ func (f *Farm) Handler() http.Handler {
 		f.send(w, r, f.content.Bytes(size, n))
 	})
 	m.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
-		c := &f.counts
-		json.NewEncoder(w).Encode(Counts{c.web.Load(), c.pointers.Load(), c.blobs.Load(), c.trees.Load(), c.bytes.Load()})
+		json.NewEncoder(w).Encode(f.Counts())
 	})
 	m.HandleFunc("/perigee/", f.bucket)
 	return m

@@ -39,14 +39,17 @@ type Config struct {
 
 // Result is what came of it.
 type Result struct {
-	Requests int64   `json:"requests"` // answered, and right
-	Errors   int64   `json:"errors"`   // anything but a right answer
-	First    string  `json:"first"`    // the first of them
-	Bytes    int64   `json:"bytes"`    // of bodies
-	Seconds  float64 `json:"seconds"`
-	P50      float64 `json:"p50"` // microseconds
-	P99      float64 `json:"p99"`
-	P999     float64 `json:"p999"`
+	Requests int64  `json:"requests"` // answered, and right
+	Errors   int64  `json:"errors"`   // anything but a right answer
+	First    string `json:"first"`    // the first of them
+	// Wrong counts those of Errors that a client would have taken for the object: other bytes, or another length, with status 200.
+	Wrong      int64   `json:"wrong"`
+	FirstWrong string  `json:"first_wrong"`
+	Bytes      int64   `json:"bytes"` // of bodies
+	Seconds    float64 `json:"seconds"`
+	P50        float64 `json:"p50"` // microseconds
+	P99        float64 `json:"p99"`
+	P999       float64 `json:"p999"`
 }
 
 // run is one Run.
@@ -111,6 +114,11 @@ func (r *run) connection(seed uint64) {
 		began := time.Now()
 		if err := c.ask(r.choose(i, c.rng)); err != nil {
 			c.errors++
+			if errors.Is(err, errWrong) {
+				if c.wrong++; c.firstWrong == "" {
+					c.firstWrong = err.Error()
+				}
+			}
 			if c.first == "" {
 				c.first = err.Error()
 			}
@@ -128,6 +136,10 @@ func (r *run) connection(seed uint64) {
 	r.took = append(r.took, c.took...)
 	r.result.Requests += int64(len(c.took))
 	r.result.Errors += c.errors
+	r.result.Wrong += c.wrong
+	if r.result.FirstWrong == "" {
+		r.result.FirstWrong = c.firstWrong
+	}
 	r.result.Bytes += int64(len(c.took)) * r.Size
 	if r.result.First == "" {
 		r.result.First = c.first
@@ -136,13 +148,13 @@ func (r *run) connection(seed uint64) {
 
 type client struct {
 	*run
-	rng    *rand.Rand
-	conn   net.Conn
-	in     *bufio.Reader
-	out    []byte
-	took   []uint32
-	errors int64
-	first  string
+	rng               *rand.Rand
+	conn              net.Conn
+	in                *bufio.Reader
+	out               []byte
+	took              []uint32
+	errors, wrong     int64
+	first, firstWrong string
 }
 
 func (c *client) close() {
@@ -175,7 +187,7 @@ func (c *client) ask(n int) error {
 		return err
 	}
 	if length != c.Size {
-		return fmt.Errorf("Content-Length %d, want %d", length, c.Size)
+		return fmt.Errorf("%w: /%d/%d has a Content-Length of %d", errWrong, c.Size, n, length)
 	}
 	return c.body(c.content.Bytes(c.Size, n))
 }
@@ -217,7 +229,7 @@ func (c *client) body(want []byte) error {
 		}
 		p, _ := c.in.Peek(min(c.in.Buffered(), len(want)))
 		if !bytes.Equal(p, want[:len(p)]) {
-			return errWrong
+			return fmt.Errorf("%w in an object of %d bytes, %d before its end", errWrong, c.Size, len(want))
 		}
 		want = want[len(p):]
 		if _, err := c.in.Discard(len(p)); err != nil {
@@ -227,4 +239,4 @@ func (c *client) body(want []byte) error {
 	return nil
 }
 
-var errWrong = errors.New("wrong bytes")
+var errWrong = errors.New("a wrong answer")

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary returns the program that people run: the one that make test has built, or one built here.
+func binary(t *testing.T) string {
+	t.Helper()
+	if b := os.Getenv("E2E_BINARY"); b != "" {
+		return b
+	}
+	b := filepath.Join(t.TempDir(), "perigee")
+	cmd := exec.Command("go", "build", "-o", b, "perigee/cmd/perigee")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return b
+}
+
+// The proofs, short; make soak runs them long.
+func TestProofs(t *testing.T) {
+	for name, proof := range map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects} {
+		t.Run(name, func(t *testing.T) {
+			o := options{seed: 7, cycles: 3, objects: 20_000}
+			if name != "objects" {
+				o.perigee = binary(t)
+			}
+			result, err := proof(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(result)
+		})
+	}
+}
