@@ -158,13 +158,19 @@ func freeAddr() string {
 }
 
 // tally adds up what was asked.
-type tally struct{ right, broken int64 }
+type tally struct {
+	right, broken int64
+	first         string // of what was broken
+}
 
 // ask runs a load and fails if one byte was wrong.
 func (t *tally) ask(r *rig, k farm.Kind, requests int64, seconds float64, conns int) error {
 	got := load.Run(load.Config{Addr: r.addr, Size: k.Size, Count: k.Count, Conns: conns, Requests: requests, Seconds: seconds})
 	t.right += got.Requests
 	t.broken += got.Errors
+	if t.first == "" {
+		t.first = got.First
+	}
 	if got.Wrong > 0 {
 		return fmt.Errorf("%d wrong answers to requests for %v: %s", got.Wrong, k, got.FirstWrong)
 	}

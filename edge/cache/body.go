@@ -31,6 +31,7 @@ type Body struct {
 	id     blobID
 	piece  piece
 	flight *flight // nil as long as nothing was missing
+	stuck  int     // records that failed one after the other without a byte sent
 	// What became of the chunks primed so far.
 	led, joined, healed bool
 	why                 Reason // why the store did not take one; "" if it took them all
@@ -273,6 +274,11 @@ func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 		}
 		n, err := b.copyPiece(w, at, min(end, (i+1)*object.ChunkSize))
 		at += n
+		if n > 0 {
+			b.stuck = 0
+		} else if err == nil && b.stuck >= maxStuck {
+			err = errStuck
+		}
 		if err != nil {
 			return at - b.r.Start, err
 		}
@@ -333,6 +339,11 @@ func (b *Body) copyRecord(w io.Writer, from, to int64) (int64, error) {
 	return at - from, nil
 }
 
+// maxStuck is how many records in a row may fail while they are sent before the answer is given up.
+const maxStuck = 4
+
+var errStuck = errors.New("the cache disk gives nothing back")
+
 // abandon forgets the record at hand, whose file failed while it was being sent.
 func (b *Body) abandon(err error) {
 	i := b.piece.i
@@ -341,6 +352,7 @@ func (b *Body) abandon(err error) {
 		b.e.store.Drop(key, ref)
 	}
 	b.spoilt(i, err)
+	b.stuck++
 	b.piece.letGo()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,28 @@ func TestTruncationUnderAReader(t *testing.T) {
 			r.idle()
 			r.mustGet("/file", data)
 		})
+	}
+}
+
+// failingFiles is a SendFiler to which every file is too short.
+type failingFiles struct{ bytes.Buffer }
+
+func (f *failingFiles) SendFile(*os.File, int64, int64) (int64, error) { return 0, io.ErrUnexpectedEOF }
+
+// A disk whose files all fail while they are sent used to be read, and the origin asked, for ever.
+func TestFilesThatAlwaysFailEndTheAnswer(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.RAM = 0 })
+	data := cachetest.Bytes(2*mib, 3)
+	p := r.o.Publish("www", "/file", 1, data)
+	r.mustGet("/file", data)
+	r.idle()
+	b, _, err := r.e.Locate(t.Context(), p, object.Range{Length: p.Size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if n, err := b.Copy(t.Context(), &failingFiles{}); n != 0 || !errors.Is(err, errStuck) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

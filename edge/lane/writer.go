@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // ErrAborted is returned by a Writer after Abort.
@@ -60,8 +61,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return max(n-head, 0), w.fail(err)
 }
 
-// SendFile sends n bytes of f from off as bytes of the body, without a copy where the kernel can. If f is shorter, the error is
-// io.ErrUnexpectedEOF.
+// SendFile sends n bytes of f from off as bytes of the body, without a copy where the kernel can. An error of the file is none of the
+// connection: after io.ErrUnexpectedEOF, if f is shorter, or EIO, the answer can go on with bytes from elsewhere, or must be aborted.
 func (w *Writer) SendFile(f *os.File, off, n int64) (int64, error) {
 	if w.failed != nil || n <= 0 {
 		return 0, w.failed
@@ -73,6 +74,9 @@ func (w *Writer) SendFile(f *os.File, off, n int64) (int64, error) {
 	w.sent += sent
 	if err == nil && sent != n {
 		err = io.ErrUnexpectedEOF
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO) {
+		return sent, err
 	}
 	return sent, w.fail(err)
 }
