@@ -32,6 +32,7 @@ type Body struct {
 	piece  piece
 	flight *flight // nil as long as nothing was missing
 	stuck  int     // records that failed one after the other without a byte sent
+	lent   bool    // bytes went out by reference to a segment's file
 	// What became of the chunks primed so far.
 	led, joined, healed bool
 	why                 Reason // why the store did not take one; "" if it took them all
@@ -305,12 +306,21 @@ func (b *Body) copyPiece(w io.Writer, from, to int64) (int64, error) {
 	return b.copyRecord(w, from-off, to-off)
 }
 
-// sendRecord sends bytes from to to of the record at hand. A file that fails is not the reader's affair: the chunk is given up, and the caller
-// comes back for the rest.
+// sendRecord sends bytes from to to of the record at hand. A file that fails is not the reader's affair as long as nothing was sent of any: the chunk is
+// given up, and the caller comes back for it. Later it ends the answer: the kernel sends pages of the file itself, and those that it still has may have been
+// changed by what cut the file.
 func (b *Body) sendRecord(w SendFiler, from, to int64) (int64, error) {
 	rec := b.piece.rec
 	n, err := w.SendFile(rec.File(), rec.Offset()+from, to-from)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO) {
+	b.lent = b.lent || n > 0
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !rec.Intact() {
+		b.abandon(errHarmed)
+		if b.lent {
+			return n, errHarmed
+		}
+		return n, nil
+	}
+	if errors.Is(err, syscall.EIO) {
 		b.abandon(err)
 		return n, nil
 	}
@@ -326,6 +336,9 @@ func (b *Body) copyRecord(w io.Writer, from, to int64) (int64, error) {
 	at := from
 	for at < to {
 		n, err := b.piece.rec.ReadAt(buf[:min(int64(len(buf)), to-at)], at)
+		if err == nil && !b.piece.rec.Intact() {
+			n, err = 0, errHarmed
+		}
 		if n == 0 && err != nil {
 			b.abandon(err)
 			return at - from, nil
@@ -341,6 +354,9 @@ func (b *Body) copyRecord(w io.Writer, from, to int64) (int64, error) {
 
 // maxStuck is how many records in a row may fail while they are sent before the answer is given up.
 const maxStuck = 4
+
+// errHarmed is the answer's end when a segment was cut, or erased in, while pages of it were being sent.
+var errHarmed = errors.New("a segment was cut or erased in while it was being sent")
 
 var errStuck = errors.New("the cache disk gives nothing back")
 

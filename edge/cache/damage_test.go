@@ -154,6 +154,57 @@ func TestTruncationUnderAReader(t *testing.T) {
 	}
 }
 
+// lender is a SendFiler that hurts a segment when it has sent at bytes of files.
+type lender struct {
+	bytes.Buffer
+	at   int
+	then func()
+}
+
+func (l *lender) SendFile(f *os.File, off, n int64) (int64, error) {
+	sent, err := io.Copy(&l.Buffer, io.NewSectionReader(f, off, n))
+	if l.then != nil && l.Len() >= l.at {
+		l.then()
+		l.then = nil
+	}
+	if err == nil && sent < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return sent, err
+}
+
+// sendfile(2) lends pages of the file to the kernel: after a cut nobody knows what the client gets of them, and a whole answer used to end with zeros in it.
+func TestHarmWhileAFileIsSentEndsTheAnswer(t *testing.T) {
+	data := cachetest.Bytes(4*mib, 3)
+	for what, how := range map[string]func(r *rig, p *object.Pointer){
+		"cut after it was sent": func(r *rig, p *object.Pointer) { c := r.place(p, 1); hurt(r.t, c.path, truncateTo(c.off+mib-1)) },
+		"cut before it is sent": func(r *rig, p *object.Pointer) { c := r.place(p, 2); hurt(r.t, c.path, truncateTo(c.off+100)) },
+		"erased": func(r *rig, p *object.Pointer) {
+			if err := r.e.Erase(p); err != nil {
+				r.t.Error(err)
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.RAM = 0 })
+			p := r.o.Publish("www", "/file", 1, data)
+			r.mustGet("/file", data)
+			r.idle()
+			b, _, err := r.e.Locate(t.Context(), p, object.Range{Length: p.Size})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &lender{at: 2 * mib, then: func() { how(r, p) }}
+			if n, err := b.Copy(t.Context(), w); !errors.Is(err, errHarmed) || n == p.Size || !bytes.HasPrefix(data, w.Bytes()) {
+				t.Errorf("%d bytes, %v; right: %v", n, err, bytes.HasPrefix(data, w.Bytes()))
+			}
+			b.Close()
+			r.idle()
+			r.mustGet("/file", data)
+		})
+	}
+}
+
 // failingFiles is a SendFiler to which every file is too short.
 type failingFiles struct{ bytes.Buffer }
 

@@ -1,4 +1,4 @@
-// Package store keeps records on a disk: a log of segments that is only appended to, and an index of 16 bytes a record in memory.
+// Package store keeps records on a disk: a log of segments that is only appended to, and an index of some 13 bytes a record in memory.
 //
 // It is not a cache of anything: it knows keys, two classes of records and sizes, no names and no meaning. What a newcomer is worth, and what survives when
 // room is needed, is decided by a Policy.
@@ -8,7 +8,7 @@
 // A record is a head of 48 bytes, a meta part and a body, padded to 32 bytes. The head has the whole key, a sequence number that grows with each Put, and two
 // CRC-32C: one of the body, one of head and meta that also covers which store, which segment and which offset it was written at, so that bytes
 // that were copied from elsewhere are foreign. There are three logs of segments: names, probation and main; each appends to one segment. A segment that
-// is full is sealed: a footer lists its records, so that a start reads footers instead of segments. The index has the first half of the key and one word: place, length,
+// is full is sealed: a footer lists its records, so that a start reads footers instead of segments. The index has 44 bits of the key and one word: place, length,
 // heat, class, and whether a large body was checked since the start. A void is what stands where a record was erased or its write failed.
 //
 // # Life cycle

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Erase overwrites every record of these keys, old ones too, with zeros, syncs what it wrote, and forgets them. The caller sees to it that they are not put again, and
-// that who has one of them open is done: he would read zeros. An error means that some of it may remain. It is one pass over the lists of all segments.
+// Erase overwrites every record of these keys, old ones too, with zeros, syncs what it wrote, and forgets them. The caller sees to it that they are not put again.
+// Who has one of them open would read zeros, and learns that from Record.Intact. An error means that some of it may remain. It is one pass over the lists of all segments.
 func (s *Store) Erase(keys ...Key) error {
 	wanted := map[Key]bool{}
 	tags := map[uint64]bool{}
@@ -53,6 +53,7 @@ func (s *Store) eraseIn(seg *segment, keys map[Key]bool, tags map[uint64]bool) e
 		if h, _, err := s.readHead(seg, off, nil); err == nil && !keys[h.key] {
 			continue
 		}
+		seg.harms.Add(1)
 		s.index.remove(e.tag, makeWord(seg.slot, off, n, e.class).ref())
 		if e := s.void(seg, off, n, true); e != nil {
 			err = errors.Join(err, e)

@@ -359,3 +359,40 @@ func TestScrubberFindsDamage(t *testing.T) {
 		}
 	})
 }
+
+// A segment that was cut and then appended to used to give zeros, as a checked record, to whoever had it open or opened it later.
+func TestOpenRecordLearnsOfHarm(t *testing.T) {
+	for what, harm := range map[string]func(r *rig, path string) error{
+		"cut": func(_ *rig, path string) error { return os.Truncate(path, 5000) },
+		"cut and appended to": func(r *rig, path string) error {
+			err := os.Truncate(path, 5000)
+			r.mustPut(Bodies, 2, "other", content(2, 400<<10))
+			return err
+		},
+		"erased": func(r *rig, _ string) error { return r.Erase(key(1)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.mustPut(Bodies, 1, "meta", content(1, 400<<10))
+			ref, _ := r.Find(key(1))
+			rec, err := r.Open(key(1), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rec.Close()
+			if !rec.Intact() {
+				t.Fatal("harmed before anything happened")
+			}
+			if err := harm(r, r.segments()[0]); err != nil {
+				t.Fatal(err)
+			}
+			if rec.Intact() {
+				t.Error("the reader does not learn of it")
+			}
+			if again, err := r.Open(key(1), ref); err == nil {
+				again.Close()
+				t.Error("opened again without a check")
+			}
+		})
+	}
+}

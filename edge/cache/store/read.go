@@ -132,10 +132,11 @@ func (s *Store) readHead(seg *segment, off int64, buf []byte) (head, []byte, err
 
 // Record is an open record: its segment stays readable until Close, whatever becomes of the record. It is safe for concurrent reads.
 type Record struct {
-	seg  *segment
-	meta []byte
-	off  int64
-	size int64
+	seg   *segment
+	harms uint32 // of the segment when the record was opened
+	meta  []byte
+	off   int64
+	size  int64
 }
 
 // Open opens the record of k at r. A body of up to 256 KiB is checked each time, a larger one if it was not since the start. Errors as of Read.
@@ -148,6 +149,7 @@ func (s *Store) Open(k Key, r Ref) (*Record, error) {
 	if seg == nil {
 		return nil, fs.ErrNotExist
 	}
+	harms := seg.harms.Load()
 	h, meta, err := s.readHead(seg, w.offset(), nil)
 	switch {
 	case err != nil:
@@ -157,7 +159,7 @@ func (s *Store) Open(k Key, r Ref) (*Record, error) {
 		err = errTorn
 	}
 	off := w.offset() + headSize + int64(h.metaLen)
-	if err == nil && (h.bodyLen <= alwaysChecked || !w.checked()) {
+	if err == nil && (h.bodyLen <= alwaysChecked || !w.checked() || seg.cut.Load()) {
 		if err = checkBody(seg, off, &h); err == nil {
 			s.index.check(k.tag(), r)
 		}
@@ -166,7 +168,7 @@ func (s *Store) Open(k Key, r Ref) (*Record, error) {
 		seg.unpin()
 		return nil, s.spoilt(k, r, err)
 	}
-	return &Record{seg, meta, off, int64(h.bodyLen)}, nil
+	return &Record{seg, harms, meta, off, int64(h.bodyLen)}, nil
 }
 
 var checkBuffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
@@ -201,6 +203,16 @@ func (r *Record) File() *os.File { return r.seg.file.OS() }
 
 // Offset returns where the body begins in File, in bytes.
 func (r *Record) Offset() int64 { return r.off }
+
+// Intact reports whether what was read of the record since it was opened is what was written: that its file was not cut, and that nothing in it was
+// erased meanwhile. Bits that a disk has lost it does not see. What sendfile(2) took is only lent to the kernel: an erasure, or a cut within 4 KiB of it, can
+// reach bytes that the client has not got yet.
+func (r *Record) Intact() bool {
+	if size, err := r.seg.file.Size(); err == nil && size < r.off+r.size {
+		r.seg.harmed()
+	}
+	return r.seg.harms.Load() == r.harms
+}
 
 // ReadAt reads from the body, as io.ReaderAt says; io.ErrUnexpectedEOF tells a file that was cut off from the end of the body.
 func (r *Record) ReadAt(p []byte, off int64) (int, error) {

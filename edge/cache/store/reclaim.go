@@ -17,12 +17,20 @@ const (
 	keptShare = 0.75
 )
 
-// reclaimFor makes room for bytes of segments; grow is held.
+// spareSlots are kept free for what reclaims write again.
+const spareSlots = 8
+
+// reclaimFor makes room for bytes of segments, and slots; grow is held.
 func (s *Store) reclaimFor(bytes int64) error {
 	for {
 		s.space.Lock()
 		fits := s.used+bytes <= s.limit
+		segments := int(logCount)
+		for i := range s.logs {
+			segments += len(s.logs[i].sealed)
+		}
 		s.space.Unlock()
+		fits = fits && segments <= maxSlots-spareSlots
 		if fits {
 			return nil
 		}

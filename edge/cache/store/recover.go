@@ -343,7 +343,7 @@ func (s *Store) takeIn(f *found) {
 			s.cfg.Log.Warn("what was left of a record cannot be overwritten", "err", err)
 		}
 	}
-	g.limit = s.segSize
+	g.limit, g.maxList = s.segSize, s.maxList
 	g.list = f.list
 	if !f.ours {
 		s.mend(g)

@@ -14,6 +14,8 @@ const (
 	// A segment has room for two of the largest bodies at least, or half of it would be lost on them.
 	minSegment = 2<<20 + 128<<10
 	maxSegment = 8 << 30 // what a word can address
+	// The list of an active segment is in memory: 6 MiB at most. With all slots full of lists the index has a thousand million entries.
+	maxListed = 1 << 18
 )
 
 // logID names one of the logs.
@@ -39,6 +41,11 @@ type segment struct {
 
 	refs atomic.Int32 // one of the store, one for each pin; 0 closes the file
 
+	// What may have changed bytes that somebody is reading:
+	reached atomic.Int64  // up to where records were written that are not checked at each read; the file was that long
+	harms   atomic.Uint32 // grows before an erasure, and when the file is found cut
+	cut     atomic.Bool   // it was found shorter than it had been: what was checked once may be a hole now
+
 	// Of segments of names alone:
 	dirty   atomic.Bool // written since it was last synced
 	suspect atomic.Bool // a sync failed: the system may have forgotten what it did not write, so that no later sync of this file means anything
@@ -47,6 +54,7 @@ type segment struct {
 	end     int64
 	limit   int64
 	list    []listed
+	maxList int
 	sealed  bool
 	pending []int64        // offsets of reservations that are being written
 	writers sync.WaitGroup // as many
@@ -71,6 +79,33 @@ func (g *segment) pin() bool {
 	}
 }
 
+// watch notices that somebody has cut the file, which the next write beyond its end would cover with a hole of zeros. A cut between the two
+// stays unnoticed.
+func (g *segment) watch() {
+	if g.reached.Load() == 0 {
+		return
+	}
+	if size, err := g.file.Size(); err == nil && size < g.reached.Load() {
+		g.harmed()
+	}
+}
+
+// harmed notes that the file was found cut.
+func (g *segment) harmed() {
+	g.cut.Store(true)
+	g.harms.Add(1)
+}
+
+// reach notes that a record of a large body was written up to end.
+func (g *segment) reach(end int64) {
+	for {
+		was := g.reached.Load()
+		if end <= was || g.reached.CompareAndSwap(was, end) {
+			return
+		}
+	}
+}
+
 func (g *segment) unpin() {
 	if g.refs.Add(-1) == 0 {
 		g.file.Close()
@@ -79,7 +114,7 @@ func (g *segment) unpin() {
 
 // take reserves n bytes for a record; the log's lock is held. The footer that will list the record has its room, too.
 func (g *segment) take(n int64, tag, seq uint64, c Class) (off int64, ok bool) {
-	if g.sealed || g.end+n+int64(len(g.list)+1)*listedSize+trailerSize > g.limit {
+	if g.sealed || len(g.list) >= g.maxList || g.end+n+int64(len(g.list)+1)*listedSize+trailerSize > g.limit {
 		return 0, false
 	}
 	off = g.end
@@ -123,6 +158,7 @@ func (s *Store) seal(g *segment) error {
 		g.dirty.Store(true)
 	}
 	b := appendFooter(nil, g.list, g.end, s.id, g.id)
+	g.watch()
 	_, err := g.file.WriteAt(b, g.end)
 	if err == nil {
 		err = g.file.Truncate(g.end + int64(len(b)))

@@ -94,7 +94,7 @@ func (s *Store) saveState() error {
 	err := s.stream(filepath.Join(s.cfg.Dir, "heat"), func(write func([]byte) error) error {
 		var buf []byte
 		for i := range s.index.shards {
-			buf = s.index.shards[i].appendHeat(buf[:0])
+			buf = s.index.shards[i].appendHeat(buf[:0], i)
 			buf = buf[:min(int64(len(buf)), room/heatSize*heatSize)]
 			room -= int64(len(buf))
 			if err := write(buf); err != nil {
@@ -112,12 +112,13 @@ func (s *Store) saveState() error {
 	return err
 }
 
-func (t *shard) appendHeat(b []byte) []byte {
+// appendHeat adds what is hot in the shard number i.
+func (t *shard) appendHeat(b []byte, i int) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range t.table {
-		if h := e.word.heat(); e.word != 0 && h > 0 {
-			b = append(binary.LittleEndian.AppendUint64(b, e.tag), h)
+		if h := e.word().heat(); h > 0 {
+			b = append(binary.LittleEndian.AppendUint64(b, fullTag(i, e.tag)), h)
 		}
 	}
 	return b

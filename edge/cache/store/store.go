@@ -95,6 +95,7 @@ type Store struct {
 	limit     int64 // bytes for segments
 	stateRoom int64 // bytes for each of two state files, and for the successor of one
 	segSize   int64
+	maxList   int // records in a segment
 
 	index    index
 	slots    [maxSlots]atomic.Pointer[segment]
@@ -181,6 +182,7 @@ func Open(cfg Config) (*Store, error) {
 	stateSpace := min(max(cfg.Size/32, 1<<20), 512<<20) / blockSize * blockSize
 	s.stateRoom = (stateSpace - 2*blockSize) / 3 / blockSize * blockSize // two blocks are for the id
 	s.limit = cfg.Size - stateSpace
+	s.maxList = maxListed
 	s.segSize = min(max(cfg.Size/256, minSegment), maxSegment) / blockSize * blockSize
 	if err := s.recover(); err != nil {
 		s.closeFiles()

@@ -519,3 +519,24 @@ func (r *rig) mustPutAny(c Class, n uint64, meta string) {
 		r.t.Error(err)
 	}
 }
+
+// Segments of many small records are sealed before they are full, so that their lists stay small; when every slot is taken the oldest give way.
+func TestListsAreBounded(t *testing.T) {
+	r := newRig(t, nil)
+	r.maxList = 3
+	const n = 4 * maxSlots
+	for i := range uint64(n) {
+		r.mustPut(Bodies, i, "", content(i, 10))
+	}
+	for i := range r.slots {
+		if g := r.slots[i].Load(); g != nil && len(g.list) > r.maxList {
+			t.Errorf("%d records are listed", len(g.list))
+		}
+	}
+	if e := r.Stats().Entries; e < 2*maxSlots || e > 3*maxSlots {
+		t.Errorf("%d entries in %d segments of 3", e, maxSlots)
+	}
+	r.restart()
+	r.expect(n-1, "", content(n-1, 10), false)
+	r.bounds()
+}

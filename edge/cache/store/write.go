@@ -82,11 +82,15 @@ func (s *Store) append(l logID, h *head, meta, body []byte, relocating bool) (sp
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	*buf = appendRecord((*buf)[:0], h, meta, body, spot{s.id, at.seg.id, at.off})
+	at.seg.watch()
 	_, err = at.seg.file.WriteAt(*buf, at.off)
 	at.seg.dirty.Store(true)
 	if err != nil {
 		s.undo(at, int64(len(*buf)), err)
 		return span{}, fmt.Errorf("write record: %w", err)
+	}
+	if len(body) > alwaysChecked {
+		at.seg.reach(at.off + int64(len(*buf)))
 	}
 	s.wrote(at, true)
 	s.counters.written.Add(int64(len(*buf)))
@@ -217,7 +221,7 @@ func (s *Store) newSegment(l logID) (*segment, error) {
 		return nil, errNoRoom
 	}
 	id := s.nextID
-	g := &segment{slot: slot, id: id, log: l, name: filepath.Join(s.segDir(), segName(id, l)), end: headerSize, limit: s.segSize, size: s.segSize}
+	g := &segment{slot: slot, id: id, log: l, name: filepath.Join(s.segDir(), segName(id, l)), end: headerSize, limit: s.segSize, maxList: s.maxList, size: s.segSize}
 	if err := s.createFile(g); err != nil {
 		return nil, fmt.Errorf("make segment: %w", err)
 	}
