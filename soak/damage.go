@@ -59,7 +59,7 @@ func damage(o options) (string, error) {
 		flips += hurt(r, rng, 60, false)
 		cuts += hurt(r, rng, rng.IntN(2), true)
 	}
-	return fmt.Sprintf("%d cycles, %d bits flipped and %d segments cut at random places: 0 wrong bytes in %d answers, %d broken transfers (the first: %s)", o.cycles, flips, cuts, t.right, t.broken, cmp.Or(t.first, "none")), nil
+	return fmt.Sprintf("%d cycles, %d bits flipped and %d segments cut at random places: 0 wrong answers of %d, %d broken transfers, %d of them with other bytes before they broke (the first: %s)", o.cycles, flips, cuts, t.right, t.broken, t.spoilt, cmp.Or(t.first, "none")), nil
 }
 
 // hurt flips n bits, or cuts n files, at random places; it returns how many it did.

@@ -160,6 +160,7 @@ func freeAddr() string {
 // tally adds up what was asked.
 type tally struct {
 	right, broken int64
+	spoilt        int64  // of broken, after other bytes
 	first         string // of what was broken
 }
 
@@ -168,6 +169,7 @@ func (t *tally) ask(r *rig, k farm.Kind, requests int64, seconds float64, conns 
 	got := load.Run(load.Config{Addr: r.addr, Size: k.Size, Count: k.Count, Conns: conns, Requests: requests, Seconds: seconds})
 	t.right += got.Requests
 	t.broken += got.Errors
+	t.spoilt += got.Spoilt
 	if t.first == "" {
 		t.first = got.First
 	}

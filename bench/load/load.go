@@ -43,7 +43,9 @@ type Result struct {
 	Errors   int64  `json:"errors"`   // anything but a right answer
 	First    string `json:"first"`    // the first of them
 	// Wrong counts those of Errors that a client would have taken for the object: other bytes, or another length, with status 200.
-	Wrong      int64   `json:"wrong"`
+	Wrong int64 `json:"wrong"`
+	// Spoilt counts those of Errors that broke off after other bytes than the object's.
+	Spoilt     int64   `json:"spoilt"`
 	FirstWrong string  `json:"first_wrong"`
 	Bytes      int64   `json:"bytes"` // of bodies
 	Seconds    float64 `json:"seconds"`
@@ -114,6 +116,9 @@ func (r *run) connection(seed uint64) {
 		began := time.Now()
 		if err := c.ask(r.choose(i, c.rng)); err != nil {
 			c.errors++
+			if errors.Is(err, errSpoilt) {
+				c.spoilt++
+			}
 			if errors.Is(err, errWrong) {
 				if c.wrong++; c.firstWrong == "" {
 					c.firstWrong = err.Error()
@@ -137,6 +142,7 @@ func (r *run) connection(seed uint64) {
 	r.result.Requests += int64(len(c.took))
 	r.result.Errors += c.errors
 	r.result.Wrong += c.wrong
+	r.result.Spoilt += c.spoilt
 	if r.result.FirstWrong == "" {
 		r.result.FirstWrong = c.firstWrong
 	}
@@ -154,6 +160,7 @@ type client struct {
 	out               []byte
 	took              []uint32
 	errors, wrong     int64
+	spoilt            int64
 	first, firstWrong string
 }
 
@@ -220,23 +227,31 @@ func (c *client) head() (length int64, err error) {
 	}
 }
 
+// body reads a body to its end. Other bytes in a transfer that breaks deceive nobody, but are told apart.
 func (c *client) body(want []byte) error {
+	var wrong error
 	for len(want) > 0 {
 		if c.in.Buffered() == 0 {
 			if _, err := c.in.Peek(1); err != nil {
+				if wrong != nil {
+					return fmt.Errorf("%w: body ends %d bytes early: %w", errSpoilt, len(want), err)
+				}
 				return fmt.Errorf("body ends %d bytes early: %w", len(want), err)
 			}
 		}
 		p, _ := c.in.Peek(min(c.in.Buffered(), len(want)))
-		if !bytes.Equal(p, want[:len(p)]) {
-			return fmt.Errorf("%w in an object of %d bytes, %d before its end", errWrong, c.Size, len(want))
+		if wrong == nil && !bytes.Equal(p, want[:len(p)]) {
+			wrong = fmt.Errorf("%w in an object of %d bytes, %d before its end", errWrong, c.Size, len(want))
 		}
 		want = want[len(p):]
 		if _, err := c.in.Discard(len(p)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return wrong
 }
 
-var errWrong = errors.New("a wrong answer")
+var (
+	errWrong  = errors.New("a wrong answer")
+	errSpoilt = errors.New("a broken transfer had other bytes")
+)

@@ -30,9 +30,10 @@ type Body struct {
 	r      object.Range
 	id     blobID
 	piece  piece
-	flight *flight // nil as long as nothing was missing
-	stuck  int     // records that failed one after the other without a byte sent
-	lent   bool    // bytes went out by reference to a segment's file
+	flight *flight         // nil as long as nothing was missing
+	stuck  int             // records that failed one after the other without a byte sent
+	lent   []*store.Record // whose bytes went out by reference to their files, the last of them
+	isLent bool            // there was one
 	// What became of the chunks primed so far.
 	led, joined, healed bool
 	why                 Reason // why the store did not take one; "" if it took them all
@@ -273,7 +274,13 @@ func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 		if err := b.prime(ctx, i); err != nil {
 			return at - b.r.Start, fmt.Errorf("serve %s%s: %w", b.p.Site, b.p.Path, err)
 		}
-		n, err := b.copyPiece(w, at, min(end, (i+1)*object.ChunkSize))
+		to := min(end, (i+1)*object.ChunkSize)
+		if to == end { // the client must not get the last bytes of what is wrong before them
+			if err := b.checkLent(); err != nil {
+				return at - b.r.Start, err
+			}
+		}
+		n, err := b.copyPiece(w, at, to)
 		at += n
 		if n > 0 {
 			b.stuck = 0
@@ -284,7 +291,7 @@ func (b *Body) Copy(ctx context.Context, w io.Writer) (int64, error) {
 			return at - b.r.Start, err
 		}
 	}
-	return at - b.r.Start, nil
+	return at - b.r.Start, b.checkLent()
 }
 
 // Whole returns the whole blob if it is at hand in memory, as that of a small blob is after Locate of all of it. Valid until Close.
@@ -312,19 +319,50 @@ func (b *Body) copyPiece(w io.Writer, from, to int64) (int64, error) {
 func (b *Body) sendRecord(w SendFiler, from, to int64) (int64, error) {
 	rec := b.piece.rec
 	n, err := w.SendFile(rec.File(), rec.Offset()+from, to-from)
-	b.lent = b.lent || n > 0
+	b.isLent = b.isLent || n > 0
 	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !rec.Intact() {
 		b.abandon(errHarmed)
-		if b.lent {
+		if b.isLent {
 			return n, errHarmed
 		}
 		return n, nil
+	}
+	if err == nil {
+		return n, b.lend()
 	}
 	if errors.Is(err, syscall.EIO) {
 		b.abandon(err)
 		return n, nil
 	}
 	return n, err
+}
+
+// maxLent is how many records are watched after they were sent: more than fit into the kernel's buffer of a connection.
+const maxLent = 8
+
+// lend keeps the record at hand, which was sent, under watch.
+func (b *Body) lend() error {
+	b.lent = append(b.lent, b.piece.rec)
+	b.piece = piece{i: -1}
+	if len(b.lent) <= maxLent {
+		return nil
+	}
+	intact := b.lent[0].Intact()
+	b.lent[0].Close()
+	if b.lent = b.lent[1:]; !intact {
+		return errHarmed
+	}
+	return nil
+}
+
+// checkLent fails if a record that was sent lately has come to harm.
+func (b *Body) checkLent() error {
+	for _, r := range b.lent {
+		if !r.Intact() {
+			return errHarmed
+		}
+	}
+	return nil
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
@@ -375,6 +413,10 @@ func (b *Body) abandon(err error) {
 // Close lets go of buffers, files and fills.
 func (b *Body) Close() {
 	b.piece.letGo()
+	for _, r := range b.lent {
+		r.Close()
+	}
+	b.lent = nil
 	if b.flight != nil {
 		b.flight.leave()
 		b.flight = nil

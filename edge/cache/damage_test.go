@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -177,8 +178,9 @@ func (l *lender) SendFile(f *os.File, off, n int64) (int64, error) {
 func TestHarmWhileAFileIsSentEndsTheAnswer(t *testing.T) {
 	data := cachetest.Bytes(4*mib, 3)
 	for what, how := range map[string]func(r *rig, p *object.Pointer){
-		"cut after it was sent": func(r *rig, p *object.Pointer) { c := r.place(p, 1); hurt(r.t, c.path, truncateTo(c.off+mib-1)) },
-		"cut before it is sent": func(r *rig, p *object.Pointer) { c := r.place(p, 2); hurt(r.t, c.path, truncateTo(c.off+100)) },
+		"cut long after it was sent, in another segment": func(r *rig, p *object.Pointer) { c := r.place(p, 0); hurt(r.t, c.path, truncateTo(c.off+mib/2)) },
+		"cut after it was sent":                          func(r *rig, p *object.Pointer) { c := r.place(p, 1); hurt(r.t, c.path, truncateTo(c.off+mib-1)) },
+		"cut before it is sent":                          func(r *rig, p *object.Pointer) { c := r.place(p, 2); hurt(r.t, c.path, truncateTo(c.off+100)) },
 		"erased": func(r *rig, p *object.Pointer) {
 			if err := r.e.Erase(p); err != nil {
 				r.t.Error(err)
@@ -194,7 +196,11 @@ func TestHarmWhileAFileIsSentEndsTheAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := &lender{at: 2 * mib, then: func() { how(r, p) }}
+			at := 2 * mib
+			if strings.Contains(what, "another") {
+				at = 3 * mib
+			}
+			w := &lender{at: at, then: func() { how(r, p) }}
 			if n, err := b.Copy(t.Context(), w); !errors.Is(err, errHarmed) || n == p.Size || !bytes.HasPrefix(data, w.Bytes()) {
 				t.Errorf("%d bytes, %v; right: %v", n, err, bytes.HasPrefix(data, w.Bytes()))
 			}
