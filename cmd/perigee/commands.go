@@ -89,11 +89,15 @@ type edgeCmd struct {
 	Cache     string `placeholder:"DIR" help:"Cache directory."`
 	CacheSize string `placeholder:"SIZE" help:"Bytes on disk, such as 10GB."`
 	RAM       string `name:"ram" placeholder:"SIZE" help:"Bytes in memory for small files, such as 256MB."`
+	Origin    string `placeholder:"URL" help:"Be a caching reverse proxy of this HTTP origin alone, without bus, database and configuration."`
 	adminFlag
 }
 
 // Run runs one edge.
 func (c *edgeCmd) Run(a *app) error {
+	if c.Origin != "" {
+		return c.runAlone(a)
+	}
 	return a.role(func(r *role) error {
 		e, err := r.cfg.EdgeNamed(c.Name)
 		if err == nil {

@@ -337,34 +337,6 @@ func (b *Body) sendRecord(w SendFiler, from, to int64) (int64, error) {
 	return n, err
 }
 
-// maxLent is how many records are watched after they were sent: more than fit into the kernel's buffer of a connection.
-const maxLent = 8
-
-// lend keeps the record at hand, which was sent, under watch.
-func (b *Body) lend() error {
-	b.lent = append(b.lent, b.piece.rec)
-	b.piece = piece{i: -1}
-	if len(b.lent) <= maxLent {
-		return nil
-	}
-	intact := b.lent[0].Intact()
-	b.lent[0].Close()
-	if b.lent = b.lent[1:]; !intact {
-		return errHarmed
-	}
-	return nil
-}
-
-// checkLent fails if a record that was sent lately has come to harm.
-func (b *Body) checkLent() error {
-	for _, r := range b.lent {
-		if !r.Intact() {
-			return errHarmed
-		}
-	}
-	return nil
-}
-
 var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // copyRecord is sendRecord by reading and writing.
@@ -392,9 +364,6 @@ func (b *Body) copyRecord(w io.Writer, from, to int64) (int64, error) {
 
 // maxStuck is how many records in a row may fail while they are sent before the answer is given up.
 const maxStuck = 4
-
-// errHarmed is the answer's end when a segment was cut, or erased in, while pages of it were being sent.
-var errHarmed = errors.New("a segment was cut or erased in while it was being sent")
 
 var errStuck = errors.New("the cache disk gives nothing back")
 

@@ -1,0 +1,172 @@
+package pull
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"perigee/edge/pull/rfc9111"
+)
+
+// deliver answers with what a call has brought. false asks for another round.
+func (x *exchange) deliver(p *call, first bool) bool {
+	if !first {
+		x.out.Collapsed = true
+	}
+	switch {
+	case p.err != nil || p.status >= 500:
+		return x.deliverFailure(p, first)
+	case p.confirmed != nil:
+		return x.deliverConfirmed(p, first)
+	case p.fill != nil:
+		return x.deliverFill(p, first)
+	case first:
+		return x.deliverOwn(p)
+	}
+	return false
+}
+
+// deliverFailure answers with something stored if that is allowed (RFC 9111 §4.2.4, RFC 5861 §4), else with the failure.
+func (x *exchange) deliverFailure(p *call, first bool) bool {
+	status := p.status
+	if p.err != nil {
+		status = 0
+	}
+	if h := p.known; h != nil && !x.hardPurged(h) {
+		why, ok := rfc9111.StaleOnError(&x.q, &h.facts, x.c.clock.Now(), status, x.site.StaleUnreachable)
+		if want, has := x.wanted(h); ok && (!has || x.c.gap(h, want).to == 0) {
+			x.out.Reason, x.out.FwdStatus = why, status
+			x.c.count(func(s *Stats) { s.Stale++ })
+			return x.respond(h, nil, true)
+		}
+	}
+	switch {
+	case p.err == nil && p.fill != nil:
+		return x.deliverFill(p, first)
+	case p.err == nil && first:
+		return x.deliverOwn(p)
+	case p.err == nil:
+		return false
+	}
+	x.out.Collapsed = !first
+	x.originFailed(p.err)
+	return true
+}
+
+func (x *exchange) hardPurged(h *head) bool {
+	hard, _ := x.c.purged(x.site, x.addr, h)
+	return hard
+}
+
+// originFailed words an error of the origin.
+func (x *exchange) originFailed(err error) {
+	x.c.log.Debug("the origin failed", "uri", x.addr.key, "err", err)
+	switch {
+	case timeout(err):
+		x.fail(http.StatusGatewayTimeout, ReasonOriginTimeout, "The origin did not answer in time.")
+	case strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "bad "):
+		x.fail(http.StatusBadGateway, ReasonOriginBad, "The origin sent something that is not a valid answer.")
+	default:
+		x.fail(http.StatusBadGateway, ReasonOriginDown, "The origin cannot be reached.")
+	}
+}
+
+// deliverConfirmed answers with what 304 has confirmed.
+func (x *exchange) deliverConfirmed(p *call, first bool) bool {
+	h := p.confirmed
+	if !first {
+		if use, _ := rfc9111.Reuse(&x.q, &h.facts, x.c.clock.Now()); use == rfc9111.UseValidate && !x.q.NoCache {
+			// Confirmed a moment ago is as good as asked (RFC 9111 §4.3), but not for who wants it fresher than that.
+			if x.q.MaxAge >= 0 || x.q.MinFresh > 0 {
+				return false
+			}
+		}
+	}
+	x.out.FwdStatus, x.out.Reason = http.StatusNotModified, ReasonValidated
+	want, ok := x.wanted(h)
+	if ok {
+		if missing := x.c.gap(h, want); missing.to > 0 {
+			x.out = Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld}
+			return x.forward(h, missing, false)
+		}
+	}
+	return x.respond(h, nil, true)
+}
+
+// deliverFill answers from a fill.
+func (x *exchange) deliverFill(p *call, first bool) bool {
+	f := p.fill
+	if !first {
+		if rfc9111.Selecting(f.head.vary, x.r.Header) != f.head.selecting {
+			return false
+		}
+		if use, _ := rfc9111.Reuse(&x.q, &f.head.facts, x.c.clock.Now()); use == rfc9111.UseValidate {
+			return false
+		}
+	}
+	start := f.from
+	if p.want.to > 0 && f.status != http.StatusPartialContent {
+		start = 0
+	}
+	r, ok := f.attach(start)
+	if !ok {
+		if first {
+			x.fail(http.StatusBadGateway, ReasonOriginDown, "The origin broke off.")
+			return true
+		}
+		return false
+	}
+	defer r.leave()
+	x.out.Stored = f.why == ""
+	if f.why != "" {
+		x.out.Reason = f.why
+	}
+	if f.status == http.StatusPartialContent {
+		return x.deliverPart(p, f, r)
+	}
+	return x.respond(f.head, r, !first)
+}
+
+// deliverPart answers with a part: what was missing of something stored, or what the client asked for.
+func (x *exchange) deliverPart(p *call, f *fill, r *reader) bool {
+	if p.want.to == 0 {
+		x.respondAs(f, r)
+		return true
+	}
+	if f.head.id != p.known.id || f.from != p.want.from || f.from+f.expect < p.want.to {
+		// Another representation by now, or one that nobody can tell from another: all of it is needed.
+		x.c.drop(p.known)
+		return false
+	}
+	return x.respond(f.head, r, true)
+}
+
+// deliverOwn passes a response through that is not kept.
+func (x *exchange) deliverOwn(p *call) bool {
+	x.out.Reason = p.why
+	if p.known != nil && p.status == http.StatusNotModified {
+		// The client's own condition, with nothing of ours confirmed.
+		x.out.Reason = ReasonValidated
+	}
+	x.updateByHead(p)
+	x.relay(p.response)
+	return true
+}
+
+// updateByHead brings what is stored up to date by the answer to HEAD (RFC 9111 §4.3.5).
+func (x *exchange) updateByHead(p *call) {
+	if x.r.Method != http.MethodHead || p.known == nil {
+		return
+	}
+	h := p.known
+	stored := h.header.Clone()
+	stored.Set("Content-Length", strconv.FormatInt(h.size, 10))
+	if p.response.StatusCode == http.StatusOK && rfc9111.SameRepresentation(stored, p.response.Header) {
+		news := rfc9111.Kept(p.response.Header, p.facts(p.response))
+		x.c.admit(h.with(rfc9111.Update(h.header, news), p.requested, p.received, p.stamp, p.at))
+		return
+	}
+	if p.response.StatusCode < 500 {
+		x.c.forget(h.key)
+	}
+}
