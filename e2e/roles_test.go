@@ -175,6 +175,14 @@ func TestRolesApart(t *testing.T) {
 	eventually(t, "files can be published", func() bool { return r.put("/a.txt", "one") == 201 || r.put("/a.txt", "one") == 200 })
 	eventually(t, "London goes to Frankfurt", func() bool { return r.steered("fra") })
 	url := s.siteURL("/a.txt")
+	eventually(t, "every edge knows the site", func() bool { // the proof counts those alone that had reported by then
+		for _, addr := range s.Edges {
+			if a, err := Fetch(within(t, long), addr, url); err != nil || a.Status != 200 {
+				return false
+			}
+		}
+		return true
+	})
 	for _, addr := range s.Edges {
 		fetchOK(t, addr, url)
 	}

@@ -43,7 +43,7 @@ func (s onLane) Hot(r *lane.Request, w *lane.Reply) bool {
 	}
 	p, ok := s.memory.Prepared(site, path)
 	if !ok {
-		return false
+		return s.near(r, w, site, path)
 	}
 	f, ok := decodeFileFields(p.Head(), site)
 	st := s.moments.at(s.Server, r.Received)

@@ -13,6 +13,8 @@ type memory interface {
 	// Prepared returns the answer kept for a raw path, as Prepare was given it, if the name is good at this moment. It does not
 	// allocate and does not block. False means that the long way has to be gone.
 	Prepared(site *object.SiteRecord, path []byte) (preparedAnswer, bool)
+	// Near returns the file of a path if nothing has to be waited for. False means that the long way has to be gone.
+	Near(site *object.SiteRecord, path object.Path) (cache.Near, bool)
 	// Prepare offers an answer to be kept; the engine decides.
 	Prepare(site object.Site, path []byte, version object.Version, p *object.Pointer, head, body []byte)
 	// Lease returns how long ago the log was known to be fully applied, and how long that is good for; left is 0 without a lease.
@@ -37,8 +39,13 @@ func (x *exchange) prepare(body *cache.Body, f *fileFields) {
 		return
 	}
 	if whole, ok := body.Whole(); ok {
-		if head := f.encode(x.site); head != nil {
-			x.s.memory.Prepare(x.site.Site, []byte(x.req.path), x.version, x.pointer, head, whole)
-		}
+		x.keepPrepared(whole, f)
+	}
+}
+
+// keepPrepared offers an answer with the whole file.
+func (x *exchange) keepPrepared(whole []byte, f *fileFields) {
+	if head := f.encode(x.site); head != nil {
+		x.s.memory.Prepare(x.site.Site, []byte(x.req.path), x.version, x.pointer, head, whole)
 	}
 }

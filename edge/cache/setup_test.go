@@ -402,8 +402,8 @@ func (r *rig) follow(ctx context.Context, p *object.Pointer) *reader {
 	}
 	f := &reader{out: newGate(), done: make(chan error, 1), o: o}
 	go func() {
-		defer b.Close()
 		_, err := b.Copy(ctx, f.out)
+		b.Close() // before anybody looks whether all is given back
 		f.done <- err
 	}()
 	return f

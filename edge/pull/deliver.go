@@ -117,9 +117,9 @@ func (x *exchange) deliverFill(p *call, first bool) bool {
 		return false
 	}
 	defer r.leave()
-	x.out.Stored = f.why == ""
-	if f.why != "" {
-		x.out.Reason = f.why
+	why := f.refused()
+	if x.out.Stored = why == ""; why != "" {
+		x.out.Reason = why
 	}
 	if f.status == http.StatusPartialContent {
 		return x.deliverPart(p, f, r)

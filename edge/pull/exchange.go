@@ -171,7 +171,7 @@ func (x *exchange) followFill(f *fill) bool {
 		return false
 	}
 	defer r.leave()
-	x.out = Outcome{Fwd: FwdURIMiss, Reason: ReasonFilling, Collapsed: true, Stored: f.why == ""}
+	x.out = Outcome{Fwd: FwdURIMiss, Reason: ReasonFilling, Collapsed: true, Stored: f.refused() == ""}
 	x.c.count(func(s *Stats) { s.Collapsed++ })
 	return x.respond(f.head, r, true)
 }

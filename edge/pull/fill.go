@@ -26,17 +26,17 @@ var (
 // fill reads one body of the origin into chunks.
 type fill struct {
 	c      *Cache
-	head   *head       // as it will be kept; size is that of the whole content, -1 if unknown
+	head   *head       // as it will be kept; size is that of the whole content, -1 if unknown until the end
 	first  http.Header // the fields as they came, for who asked
 	status int         // as it came
 	body   io.ReadCloser
 	cancel context.CancelFunc
-	from   int64  // the body's first byte within the content
-	expect int64  // the body's length, -1 if unknown
-	why    Reason // why it is not kept; "" if it is
-	limit  int64  // of the size to be kept; 0 for none
+	from   int64 // the body's first byte within the content
+	expect int64 // the body's length, -1 if unknown
+	limit  int64 // of the size to be kept; 0 for none
 
 	mu      sync.Mutex
+	why     Reason        // why it is not kept; "" if it is
 	moved   chan struct{} // closed and replaced when something below changes
 	chunks  []chunkBuffer // bytes in memory, in order, the last one still growing
 	got     int64         // the end of what has come, within the content
@@ -87,6 +87,13 @@ func (r *reader) leave() {
 	defer f.mu.Unlock()
 	delete(f.readers, r)
 	f.unread()
+}
+
+// refused says why the body is not kept, "" if it is.
+func (f *fill) refused() Reason {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.why
 }
 
 // orphaned says that nobody waits to read any more.
@@ -250,14 +257,10 @@ func (f *fill) flush() {
 // finish ends the fill; a body that is complete is kept from here on.
 func (f *fill) finish(err error) {
 	f.mu.Lock()
-	why := f.why
-	if err == nil {
-		f.head = f.head.ended(f.from, f.got)
-	}
-	h := f.head
+	why, got := f.why, f.got
 	f.mu.Unlock()
 	if err == nil && why == "" {
-		f.c.admit(h)
+		f.c.admit(f.head.ended(f.from, got))
 	}
 	f.c.removeFill(f)
 	f.mu.Lock()

@@ -136,7 +136,8 @@ func TestABodyOfAnotherLengthIsNeverKept(t *testing.T) {
 					gate <- []byte("12345")
 					close(gate)
 				}()
-				if g := r.get("/"); !g.broken {
+				// If the end comes before the head was sent, there is time to say so.
+				if g := r.get("/"); !g.broken && g.Code != 502 {
 					t.Errorf("got %d %q as a whole answer", g.Code, g.body())
 				}
 				r.o.repeats(200, "1234567890", "Cache-Control: max-age=60")

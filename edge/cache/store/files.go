@@ -19,6 +19,8 @@ type Files interface {
 // File is an open file of Files.
 type File interface {
 	ReadAt(p []byte, off int64) (int, error)
+	// ReadNow reads what can be had without waiting, which may be less than all of p without an error.
+	ReadNow(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
 	// Sync puts the content on stable storage, as fdatasync(2) does.
 	Sync() error
