@@ -151,6 +151,7 @@ type Edge struct {
 	CacheSize   Bytes              `yaml:"cache_size"`
 	RAM         Bytes              `yaml:"ram"`
 	OnPartition object.OnPartition `yaml:"on_partition"`
+	PullAllow   []netip.Prefix     `yaml:"pull_allow"`
 	AccessLog   AccessLog          `yaml:"access_log"`
 	Admin       string             `yaml:"admin"`
 }

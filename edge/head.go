@@ -80,6 +80,8 @@ func (x *exchange) fileFieldsOf() fileFields {
 	if !x.site.Rules.AllowActive && isActive(p.ContentType) {
 		f.lines = f.lines.add("Content-Security-Policy", sandbox)
 	}
+	add, gone := x.ruledLines()
+	f.lines = append(f.lines.without(gone), add...)
 	f.validators = len(f.lines)
 	f.lines = f.lines.add("Cache-Control", x.cacheControl())
 	f.policy = len(f.lines)
@@ -175,6 +177,8 @@ func (x *exchange) cacheControl() string {
 	switch {
 	case x.version != "":
 		return immutableCacheControl
+	case x.rule != nil && x.rule.ClientTTL != nil:
+		return clientControl(*x.rule.ClientTTL)
 	case x.pointer.CacheControl != "":
 		return x.pointer.CacheControl
 	case x.site.Rules.CacheControl != "":

@@ -34,7 +34,7 @@ func (s onLane) Hot(r *lane.Request, w *lane.Reply) bool {
 		return false
 	}
 	site, err := s.engine.Site(host)
-	if err != nil {
+	if err != nil || site.Kind == object.Pull || s.rules.of(site).PerOrigin() {
 		return false
 	}
 	path := r.Target

@@ -27,6 +27,12 @@ func (s onLane) near(r *lane.Request, w *lane.Reply, site *object.SiteRecord, ra
 		method: r.Method.String(), host: view(r.Host), target: view(r.Target), path: string(raw), minor: int(r.Minor), client: r.Remote.String(),
 		referer: view(r.Referer), agent: view(r.UserAgent), conditions: conditionsOf(r),
 	}
+	if x.ruled() {
+		n.Release()
+		w.Append(out.head)
+		s.account(x)
+		return true
+	}
 	x.outcome = cache.Outcome{Reason: cache.ReasonDisk}
 	get := r.Method == lane.GET
 	x.verdict = evaluate(&x.req.conditions, representation{n.Pointer.Hash.ETag(), n.Pointer.Modified.Unix(), n.Pointer.Size}, get)

@@ -11,6 +11,9 @@ const bodyPatience = 10 * time.Second
 
 // ServeHTTP implements http.Handler: the steps over net/http.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.pulled(w, r) {
+		return
+	}
 	out := &httpResponder{s: s, w: w, c: http.NewResponseController(w)}
 	if r.ContentLength != 0 {
 		// Nobody reads the body, but net/http throws it away before it answers, and must not wait for it for ever.
@@ -31,7 +34,7 @@ func requestOf(r *http.Request) request {
 	h := r.Header
 	q := request{
 		method: r.Method, host: r.Host, target: r.RequestURI, path: path, minor: r.ProtoMinor, client: r.RemoteAddr,
-		referer: h.Get("Referer"), agent: h.Get("User-Agent"),
+		referer: h.Get("Referer"), agent: h.Get("User-Agent"), origin: h.Get("Origin"), asksFor: h.Get("Access-Control-Request-Method"),
 		conditions: conditions{
 			ifMatch: fieldList(h, "If-Match"), ifNoneMatch: fieldList(h, "If-None-Match"), ifModifiedSince: h.Get("If-Modified-Since"),
 			ifUnmodifiedSince: h.Get("If-Unmodified-Since"), ifRange: h.Get("If-Range"),

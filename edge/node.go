@@ -35,6 +35,8 @@ type NodeConfig struct {
 	Clock    clock.Clock
 	Logger   *slog.Logger
 	Access   *accesslog.Log // may be nil; run, or closed, with the node
+	// PullAllow are addresses outside the public Internet where the origins of pull sites may be.
+	PullAllow []netip.Prefix
 	// Grace is how long requests in progress may go on after the end of Run's context; 0 means 10 s.
 	Grace time.Duration
 }
@@ -71,7 +73,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	if n.engine, err = cache.Open(c); err != nil {
 		return nil, err
 	}
-	n.server = NewServer(ServerConfig{Node: cfg.Name, Engine: n.engine, Clock: cfg.Clock, Log: cfg.Logger, Access: cfg.Access})
+	n.server = NewServer(ServerConfig{Node: cfg.Name, Engine: n.engine, Clock: cfg.Clock, Log: cfg.Logger, Access: cfg.Access, PullAllow: cfg.PullAllow})
 	n.load = newLoadMeter(cfg.Clock, n.server)
 	if _, err := os.Stat(n.drainFile()); err == nil {
 		n.drained = true
@@ -86,7 +88,10 @@ func (n *Node) Engine() *cache.Engine { return n.engine }
 func (n *Node) Measure(m *Metrics) { m.server.Store(n.server) }
 
 // Close closes the cache of a node that was never run.
-func (n *Node) Close() error { return errors.Join(n.engine.Close(), n.cfg.Access.Close()) }
+func (n *Node) Close() error {
+	n.server.Close()
+	return errors.Join(n.engine.Close(), n.cfg.Access.Close())
+}
 
 // Run serves until ctx ends or the listener fails.
 func (n *Node) Run(ctx context.Context) error {
@@ -113,6 +118,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
+	n.server.Close()
 	return errors.Join(err, n.engine.Close(), logged())
 }
 

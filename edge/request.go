@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"perigee/edge/cache"
+	"perigee/edge/rules"
 	"perigee/object"
 )
 
@@ -25,6 +26,8 @@ type request struct {
 	client  string // its address
 	referer string
 	agent   string
+	origin  string // the page that asks; "" over the lane, which gives sites that want it to net/http
+	asksFor string // Access-Control-Request-Method
 	conditions
 }
 
@@ -38,6 +41,7 @@ type exchange struct {
 	slot  int // whose counters and whose part of the access log; see tally
 
 	site    *object.SiteRecord
+	rule    *rules.Rule // what the site says of this path; nil for nothing
 	path    object.Path
 	version object.Version // of an immutable URL
 
@@ -86,8 +90,14 @@ func (x *exchange) serve() {
 
 // steps runs the steps; see the package comment.
 func (x *exchange) steps() {
+	if x.preflight() {
+		return
+	}
 	if f := x.parse(); f != nil {
 		x.sendFailure(f)
+		return
+	}
+	if x.ruled() {
 		return
 	}
 	if f := x.resolve(); f != nil {

@@ -82,14 +82,17 @@ func (x *exchange) sendFailure(f *failure) {
 	if f.status == http.StatusNotFound && x.site == nil || f.status == http.StatusBadRequest || f.status == http.StatusMethodNotAllowed {
 		x.outcome.Fwd = cache.NotForwarded
 	}
-	text := strconv.Itoa(f.status) + " " + http.StatusText(f.status) + "\n" + f.text + "\n"
+	text, kind := strconv.Itoa(f.status)+" "+http.StatusText(f.status)+"\n"+f.text+"\n", "text/plain; charset=utf-8"
+	if page, ok := x.rule.ErrorPage(f.status); ok {
+		text, kind = page, "text/html; charset=utf-8"
+	}
 	b := make(fields, 0, 512).add("Server", serverName)
 	if f.name != "" {
 		b = b.add(f.name, f.value)
 	}
 	b = x.failureStatus(b).
 		add("Cache-Control", "no-store").
-		add("Content-Type", "text/plain; charset=utf-8").
+		add("Content-Type", kind).
 		add("X-Content-Type-Options", "nosniff").
 		addInt("Content-Length", int64(len(text)))
 	x.out.begin(f.status, b)

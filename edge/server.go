@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,8 @@ type Server struct {
 	tally     *tally
 	moments   moments
 	lane      atomic.Pointer[lane.Lane] // while Serve runs on it
+	pull      *pullSide                 // nil without an engine
+	rules     ruleSets
 }
 
 // ServerConfig says what a Server works with.
@@ -45,6 +48,8 @@ type ServerConfig struct {
 	WriteIdle time.Duration
 	// Loops is how many loops the fast lane has; 0 means one for each processor that Go uses.
 	Loops int
+	// PullAllow are addresses outside the public Internet where the origins of pull sites may be.
+	PullAllow []netip.Prefix
 }
 
 // NewServer returns a Server; it starts nothing.
@@ -60,7 +65,17 @@ func NewServer(cfg ServerConfig) *Server {
 		s.loops = runtime.GOMAXPROCS(0)
 	}
 	s.tally = newTally(s.loops)
+	if cfg.Engine != nil {
+		s.pull = newPullSide(s, cfg.Engine, cfg.PullAllow, cfg.Clock)
+	}
 	return s
+}
+
+// Close ends what goes on for pull sites. Call it after Serve, and before the engine is closed.
+func (s *Server) Close() {
+	if s.pull != nil {
+		s.pull.close()
+	}
 }
 
 // cacheName returns the name of a node as Cache-Status takes it (RFC 8941 §3.3): a token if it is a label that begins with a

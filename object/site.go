@@ -67,7 +67,7 @@ type SiteKind string
 const (
 	Published SiteKind = "published" // uploads: blobs and pointers
 	Bucket    SiteKind = "bucket"    // plain objects any S3 tool writes; not served yet
-	Pull      SiteKind = "pull"      // somebody's HTTP origin; not served yet
+	Pull      SiteKind = "pull"      // somebody's HTTP origin
 )
 
 // OnPartition says what an edge does with a pointer it can no longer confirm: neither log nor bucket answers.
@@ -90,6 +90,8 @@ type SiteRecord struct {
 	// Version orders the records of one site, as Version orders pointers.
 	Version Version   `json:"version"`
 	Rules   SiteRules `json:"rules"`
+	// Origin is where a pull site's responses come from; nil for the other kinds.
+	Origin *PullOrigin `json:"origin,omitempty"`
 }
 
 // SiteRules are what a site lays down for all its files.
@@ -102,6 +104,8 @@ type SiteRules struct {
 	// AllowActive lets HTML, SVG and PDF be rendered without a CSP sandbox. The default site of a public
 	// web page wants it; a site of strangers' uploads does not.
 	AllowActive bool `json:"allow_active,omitempty"`
+	// Paths are rules for some paths.
+	Paths []Rule `json:"paths,omitempty"`
 }
 
 // MarshalSite encodes r for the bucket and the log.
@@ -151,6 +155,12 @@ func (r SiteRecord) Validate() error {
 	}
 	if p := r.Rules.OnPartition; p != "" && p != Serve && p != Refuse {
 		return fmt.Errorf("site %s: %w: on_partition %q is neither serve nor refuse", r.Site, ErrInvalid, clip(string(p)))
+	}
+	if err := r.validateKind(); err != nil {
+		return err
+	}
+	if err := r.validatePaths(); err != nil {
+		return err
 	}
 	return ValidateFieldValue("cache_control", r.Rules.CacheControl)
 }

@@ -25,6 +25,9 @@ type problem struct {
 
 const requestIDHeader = "X-Request-Id"
 
+// ErrPrecondition says that something has changed since the version that a request names.
+var ErrPrecondition = errors.New("it has another version by now")
+
 // requestID returns the id that an earlier middleware gave the request, or gives it one.
 func requestID(c *gin.Context) string {
 	id := c.Writer.Header().Get(requestIDHeader)
@@ -58,6 +61,8 @@ func (s *Server) failWith(c *gin.Context, doing string, err error) {
 		fail(c, http.StatusBadRequest, "invalid", err.Error())
 	case errors.Is(err, fs.ErrNotExist):
 		fail(c, http.StatusNotFound, "not-found", told(err, fs.ErrNotExist, " does not exist"))
+	case errors.Is(err, ErrPrecondition):
+		fail(c, http.StatusPreconditionFailed, "precondition-failed", err.Error())
 	case errors.Is(err, fs.ErrExist):
 		fail(c, http.StatusConflict, "exists", told(err, fs.ErrExist, " exists already"))
 	case errors.Is(err, fs.ErrPermission):

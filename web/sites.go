@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -26,6 +27,8 @@ type newSite struct {
 	Kind  object.SiteKind  `json:"kind"`
 	Hosts []string         `json:"hosts"`
 	Rules object.SiteRules `json:"rules"`
+	// Origin is of a pull site.
+	Origin *object.PullOrigin `json:"origin"`
 }
 
 func (s *Server) createSite(c *gin.Context) {
@@ -47,9 +50,36 @@ func (s *Server) createSite(c *gin.Context) {
 	c.JSON(http.StatusCreated, rec)
 }
 
+// updateSite replaces a site's record: hosts, rules and origin. Its kind stays. If-Match compares the version.
+func (s *Server) updateSite(c *gin.Context) {
+	var body newSite
+	if !s.readJSON(c, &body) {
+		return
+	}
+	if body.Site == "" {
+		body.Site = c.Param("site")
+	}
+	rec, err := body.record()
+	if err == nil && string(rec.Site) != c.Param("site") {
+		fail(c, http.StatusBadRequest, "invalid", "The body is about another site than the address.")
+		return
+	}
+	if err != nil {
+		s.failWith(c, "read the site", err)
+		return
+	}
+	rec, err = s.cfg.Sites.UpdateSite(c.Request.Context(), rec, object.Version(strings.Trim(c.GetHeader("If-Match"), `"`)))
+	if err != nil {
+		s.failWith(c, "change the site", err)
+		return
+	}
+	s.cfg.Log.Info("site changed", "site", rec.Site, "version", rec.Version, "request", requestID(c))
+	c.JSON(http.StatusOK, rec)
+}
+
 // record returns the record to store; whoever stores it sets the version and validates the rest.
 func (b newSite) record() (object.SiteRecord, error) {
-	r := object.SiteRecord{Format: 1, Kind: b.Kind, Rules: b.Rules}
+	r := object.SiteRecord{Format: 1, Kind: b.Kind, Rules: b.Rules, Origin: b.Origin}
 	if r.Kind == "" {
 		r.Kind = object.Published
 	}

@@ -52,6 +52,9 @@ type Sites interface {
 	// CreateSite stores a new site and returns its record with the version set. A name or host that is taken is
 	// fs.ErrExist; a record that breaks a rule is object.ErrInvalid.
 	CreateSite(ctx context.Context, r object.SiteRecord) (object.SiteRecord, error)
+	// UpdateSite replaces a site's record, if match is empty or its current version; else the error is ErrPrecondition's. A site that does not exist is
+	// fs.ErrNotExist; else as CreateSite. What was in force before stays in force if it fails.
+	UpdateSite(ctx context.Context, r object.SiteRecord, match object.Version) (object.SiteRecord, error)
 }
 
 // Explainer says why a client at ip gets what it gets for a path. Safe for concurrent use.
@@ -152,6 +155,7 @@ func (s *Server) Register(r gin.IRouter) {
 	admin.POST("/fleet/:node/undrain", func(c *gin.Context) { s.drain(c, false) })
 	admin.DELETE("/fleet/:node", s.forget)
 	admin.POST("/sites", s.createSite)
+	admin.PUT("/sites/:site", s.updateSite)
 	if s.cfg.Keys != nil {
 		admin.GET("/keys", s.keys)
 		admin.POST("/keys", s.createKey)

@@ -44,6 +44,13 @@ func TestRoutes(t *testing.T) {
 
 		{"sites", "GET", "/api/v1/sites", "", 200, `"site":"www"`},
 		{"new site", "POST", "/api/v1/sites", `{"site":"docs","hosts":["Docs.Perigee.Test"]}`, 201, `"hosts":["docs.perigee.test"]`},
+		{"changed site", "PUT", "/api/v1/sites/docs", `{"hosts":["docs.perigee.test"],"rules":{"paths":[{"path":"/old/*","redirect":{"to":"/new/{rest}"}}]}}`, 200, `"to":"/new/{rest}"`},
+		{"bad rule", "PUT", "/api/v1/sites/docs", `{"rules":{"paths":[{"path":"/a*b","client_ttl":1}]}}`, 400, "can have a * only at its end"},
+		{"rule of another kind", "PUT", "/api/v1/sites/docs", `{"rules":{"paths":[{"path":"*","ttl":60}]}}`, 400, "ttl is for pull sites"},
+		{"no such site", "PUT", "/api/v1/sites/nope", `{}`, 404, "/problems/not-found"},
+		{"another site", "PUT", "/api/v1/sites/docs", `{"site":"www"}`, 400, "another site"},
+		{"pull site", "POST", "/api/v1/sites", `{"site":"shop","kind":"pull","hosts":["shop.perigee.test"],"origin":{"url":"https://origin.example"}}`, 201, `"url":"https://origin.example"`},
+		{"pull site without origin", "POST", "/api/v1/sites", `{"site":"s2","kind":"pull"}`, 400, "needs an origin"},
 		{"site exists", "POST", "/api/v1/sites", `{"site":"docs"}`, 409, "/problems/exists"},
 		{"site name", "POST", "/api/v1/sites", `{"site":"No_Site"}`, 400, "a site name is"},
 		{"site host", "POST", "/api/v1/sites", `{"site":"x","hosts":["a b"]}`, 400, "each label"},

@@ -237,6 +237,24 @@ func (w *world) CreateSite(_ context.Context, r object.SiteRecord) (object.SiteR
 	return r, nil
 }
 
+func (w *world) UpdateSite(_ context.Context, r object.SiteRecord, match object.Version) (object.SiteRecord, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.sites, func(old object.SiteRecord) bool { return old.Site == r.Site })
+	if i < 0 {
+		return r, fmt.Errorf("site %s: %w", r.Site, fs.ErrNotExist)
+	}
+	if match != "" && match != w.sites[i].Version {
+		return r, fmt.Errorf("site %s: %w", r.Site, ErrPrecondition)
+	}
+	r.Version = object.NextVersion(time.Now(), 1, w.sites[i].Version)
+	if err := r.Validate(); err != nil {
+		return r, err
+	}
+	w.sites[i] = r
+	return r, nil
+}
+
 var errBroken = errors.New("the disk is on fire at /secret/place")
 
 func (w *world) Explain(_ context.Context, site object.Site, path object.Path, ip netip.Addr) (Explanation, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -97,6 +98,15 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 type sites struct {
 	*upload.Publisher
 	catalog *catalog.Catalog
+}
+
+// UpdateSite implements web.Sites.
+func (s sites) UpdateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
+	rec, err := s.Publisher.UpdateSite(ctx, rec, match)
+	if errors.Is(err, catalog.ErrPrecondition) {
+		err = fmt.Errorf("site %s: %w", rec.Site, web.ErrPrecondition)
+	}
+	return rec, err
 }
 
 // Sites implements web.Sites.

@@ -155,7 +155,7 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 		Name: e.Name, Place: e.Place.Fleet(), Addrs: addrs, Listener: ln, Dir: e.Cache,
 		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, OnPartition: e.OnPartition},
 		Log:    c.Log(bus.LogConfig{}),
-		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access,
+		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access, PullAllow: e.PullAllow,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("edge %s: %w", e.Name, err), access.Close())

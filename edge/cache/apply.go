@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"perigee/object"
 	"perigee/purge"
 )
 
@@ -37,6 +38,10 @@ func (e *Engine) applyToTables(en *purge.Entry) {
 		e.remember(k, n)
 		t.absent.remove(nameKey{p.Site, p.Path, p.Version})
 	case purge.KindURL:
+		if r := e.sites.Site(en.Site); r != nil && r.Kind == object.Pull { // its names are not ours: each has many
+			t.raise(epochKey{en.Kind, en.Site, string(en.Path)}, en.Soft)
+			return
+		}
 		e.purgeURL(nameKey{site: en.Site, path: en.Path}, en.Soft)
 	case purge.KindPrefix:
 		t.raise(epochKey{en.Kind, en.Site, string(en.Prefix)}, en.Soft)

@@ -39,6 +39,8 @@ const (
 	ReasonSitesUnknown  Reason = "sites-unknown"      // not one site could be learned since the start
 	ReasonBadRequest    Reason = "bad-request"        // the request is malformed
 	ReasonMethod        Reason = "method"             // neither GET nor HEAD
+	ReasonRedirected    Reason = "redirected"         // by a rule of the site
+	ReasonPreflight     Reason = "preflight"          // a rule of the site answers for other origins
 )
 
 // Outcome is what became of a request in the cache.

@@ -255,7 +255,7 @@ func (l *loop) answer(c *conn, b []byte) int {
 		case c.last:
 			l.finish(c)
 			return -1
-		case v == refused:
+		case v == refused || !hot && l.cfg.Handler.Elsewhere(&l.request):
 			l.handOver(c, b[used:])
 			return -1
 		case !hot:

@@ -38,6 +38,8 @@ type Handler interface {
 	// Hot answers at once, or says no and has then sent nothing; what it appended is dropped. It runs on the loop: it must not
 	// block. r and what it points to are valid until it returns. The same request may be asked about again after a no.
 	Hot(r *Request, w *Reply) bool
+	// Elsewhere reports whether a request that Hot has no answer for is net/http's, with all that comes after it on its connection. It runs on the loop.
+	Elsewhere(r *Request) bool
 	// Serve answers on a goroutine of its own and may block. r is a copy that stays valid. ctx ends when the client is gone, as
 	// far as one can tell: it reset the connection, or closed its side after the request had come; and at the end of grace.
 	// When Serve returns, the answer is complete, or Writer.Abort was called.

@@ -36,6 +36,9 @@ func (h handler) Hot(r *Request, w *Reply) bool {
 	return h.hot(r, w)
 }
 
+// Elsewhere sends what asks for it to net/http.
+func (handler) Elsewhere(r *Request) bool { return bytes.HasPrefix(r.Target, []byte("/elsewhere")) }
+
 func (h handler) Serve(ctx context.Context, r *Request, w *Writer) { h.serve(ctx, r, w) }
 
 // head is the head of a 200 for a body of n bytes.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"perigee/clock"
 	"perigee/edge/cache/store"
@@ -36,6 +37,18 @@ type Config struct {
 	Purges  Purges // may be nil
 	Clock   clock.Clock
 	Log     *slog.Logger
+	// Answered is told of each answer when it is over; may be nil.
+	Answered func(r *http.Request, a Answer)
+}
+
+// Answer is what became of a request.
+type Answer struct {
+	Began   time.Time
+	Took    time.Duration
+	Status  int
+	Sent    int64 // bytes of the body
+	Broken  bool  // cut off
+	Outcome Outcome
 }
 
 // Cache is a shared HTTP cache. It is safe for concurrent use.
@@ -45,6 +58,7 @@ type Cache struct {
 	purges  Purges
 	clock   clock.Clock
 	log     *slog.Logger
+	told    func(r *http.Request, a Answer)
 	via     string // our name in Via, which tells our own requests when they come back
 
 	ctx    context.Context
@@ -70,7 +84,7 @@ type Stats struct {
 // New makes a cache; it starts nothing.
 func New(cfg Config) *Cache {
 	c := &Cache{
-		name: cfg.Name, records: cfg.Records, purges: cfg.Purges, clock: cfg.Clock, log: cfg.Log, via: newVia(),
+		name: cfg.Name, records: cfg.Records, purges: cfg.Purges, clock: cfg.Clock, log: cfg.Log, told: cfg.Answered, via: newVia(),
 		waiting: map[string]*call{}, fills: map[string][]*fill{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())

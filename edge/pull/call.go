@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perigee/edge/pull/rfc9111"
+	"perigee/edge/rules"
 )
 
 // call is one request to the origin, for one client or for several who want the same.
@@ -24,8 +25,9 @@ type call struct {
 	asked http.Header
 	out   *http.Request
 	never Reason // why the answer is not kept, whatever the rules say; "" if they decide
-	known *head  // what is to be confirmed or completed; nil if nothing is
-	want  span   // the bytes of known that are asked for; empty for all
+	rule  *rules.Rule
+	known *head // what is to be confirmed or completed; nil if nothing is
+	want  span  // the bytes of known that are asked for; empty for all
 	stamp int64
 	at    uint64
 
@@ -216,5 +218,5 @@ func (c *Cache) purged(site *Site, a address, h *head) (hard, soft bool) {
 	if c.purges == nil || site.Name == "" {
 		return false, false
 	}
-	return c.purges.Purged(site.Name, a.uri.EscapedPath(), h.tags, h.at)
+	return c.purges.Purged(site.Name, a.uri.Path, h.tags, h.at)
 }

@@ -97,7 +97,7 @@ func (x *exchange) deliverConfirmed(p *call, first bool) bool {
 func (x *exchange) deliverFill(p *call, first bool) bool {
 	f := p.fill
 	if !first {
-		if rfc9111.Selecting(f.head.vary, x.r.Header) != f.head.selecting {
+		if rfc9111.Selecting(f.head.vary, x.asked) != f.head.selecting {
 			return false
 		}
 		if use, _ := rfc9111.Reuse(&x.q, &f.head.facts, x.c.clock.Now()); use == rfc9111.UseValidate {
@@ -122,16 +122,19 @@ func (x *exchange) deliverFill(p *call, first bool) bool {
 		x.out.Reason = why
 	}
 	if f.status == http.StatusPartialContent {
-		return x.deliverPart(p, f, r)
+		return x.deliverPart(p, f, r, first)
 	}
 	return x.respond(f.head, r, !first)
 }
 
 // deliverPart answers with a part: what was missing of something stored, or what the client asked for.
-func (x *exchange) deliverPart(p *call, f *fill, r *reader) bool {
-	if p.want.to == 0 {
+func (x *exchange) deliverPart(p *call, f *fill, r *reader, first bool) bool {
+	if p.want.to == 0 && first {
 		x.respondAs(f, r)
 		return true
+	}
+	if p.want.to == 0 {
+		return x.respond(f.head, r, true)
 	}
 	if f.head.id != p.known.id || f.from != p.want.from || f.from+f.expect < p.want.to {
 		// Another representation by now, or one that nobody can tell from another: all of it is needed.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perigee/edge/pull/rfc9111"
+	"perigee/edge/rules"
 )
 
 // exchange is one request on its way through the steps; see the package comment.
@@ -24,14 +25,24 @@ type exchange struct {
 	addr  address
 	asked http.Header // the client's fields, as they may be forwarded
 	q     rfc9111.Query
+	rule  *rules.Rule // what the site says of this path; nil for nothing
 	out   Outcome
+
+	status    int
+	sent      int64
+	brokenOff bool
 }
 
 // Serve answers one request for a site.
 func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, site *Site) {
 	x := &exchange{c: c, site: site, w: w, r: r, ctx: r.Context(), now: c.clock.Now()}
 	c.count(func(s *Stats) { s.Requests++ })
-	if !x.parse() {
+	if c.told != nil {
+		defer func() {
+			c.told(r, Answer{Began: x.now, Took: c.clock.Now().Sub(x.now), Status: x.status, Sent: x.sent, Broken: x.brokenOff, Outcome: x.out})
+		}()
+	}
+	if !x.parse() || x.applyRule() {
 		return
 	}
 	if why := x.uncacheable(); why != "" {
@@ -81,6 +92,8 @@ func (x *exchange) uncacheable() Reason {
 	switch {
 	case x.r.Method != http.MethodGet && x.r.Method != http.MethodHead:
 		return ReasonUnsafe
+	case x.bypassed():
+		return ReasonBypass
 	case x.r.ContentLength != 0:
 		return ReasonBody
 	case x.asked.Get("If-Match") != "" || x.asked.Get("If-Unmodified-Since") != "":
@@ -95,7 +108,7 @@ const maxRounds = 3
 // answer finds a stored response, or asks the origin.
 func (x *exchange) answer() {
 	for round := 0; ; round++ {
-		h, why := x.c.selectHead(x.addr.key, x.r.Header)
+		h, why := x.c.selectHead(x.addr.key, x.asked)
 		if h != nil {
 			if x.fromStored(h, round) {
 				return
@@ -139,7 +152,7 @@ func (x *exchange) fromStored(h *head, round int) bool {
 	if why == rfc9111.ReasonAskedNoCache || why == rfc9111.ReasonAskedFresher {
 		x.out.Fwd = FwdRequest
 	}
-	if f := x.c.running(x.addr.key, x.r.Header); f != nil && f.head.stamp > h.stamp && x.followFill(f) {
+	if f := x.c.running(x.addr.key, x.asked); f != nil && f.head.stamp > h.stamp && x.followFill(f) {
 		return true
 	}
 	return x.forward(h, span{}, round < maxRounds)
@@ -156,7 +169,7 @@ func (x *exchange) reuse(h *head) (rfc9111.Use, Reason) {
 
 // follow reads behind a fill that is running, if its response may answer this request.
 func (x *exchange) follow() bool {
-	f := x.c.running(x.addr.key, x.r.Header)
+	f := x.c.running(x.addr.key, x.asked)
 	return f != nil && x.followFill(f)
 }
 
@@ -164,6 +177,9 @@ func (x *exchange) follow() bool {
 func (x *exchange) followFill(f *fill) bool {
 	use, _ := rfc9111.Reuse(&x.q, &f.head.facts, x.now)
 	if use == rfc9111.UseValidate || x.c.keyRecord(x.addr.key).Gone >= f.head.stamp {
+		return false
+	}
+	if hard, soft := x.c.purged(x.site, x.addr, f.head); hard || soft {
 		return false
 	}
 	r, ok := f.attach(0)
@@ -192,6 +208,7 @@ func (x *exchange) forward(known *head, missing span, together bool) bool {
 	}
 	defer p.leave(first)
 	if p.wait(x.ctx) != nil {
+		x.brokenOff = true
 		panic(http.ErrAbortHandler) // the client has gone
 	}
 	return x.deliver(p, first)
@@ -217,7 +234,7 @@ func (x *exchange) call(known *head, missing span, together bool) (p *call, firs
 
 // newCall makes a call for this request. Cache.mu is held.
 func (x *exchange) newCall(known *head, missing span) *call {
-	p := &call{c: x.c, site: x.site, addr: x.addr, q: x.q, asked: x.asked, known: known, want: missing, interim: x.passInterim}
+	p := &call{c: x.c, site: x.site, addr: x.addr, q: x.q, asked: x.asked, rule: x.rule, known: known, want: missing, interim: x.passInterim}
 	p.stamp, p.at = x.c.stampLocked(), x.c.position()
 	h := x.asked.Clone()
 	if known != nil {
@@ -307,6 +324,7 @@ func (x *exchange) pass(why Reason) {
 	}
 	defer p.leave(true)
 	if p.wait(x.ctx) != nil {
+		x.brokenOff = true
 		panic(http.ErrAbortHandler)
 	}
 	x.deliver(p, true)

@@ -23,8 +23,9 @@ type head struct {
 	size      int64 // of the whole content
 	whole     bool  // all of it was received; chunks may be gone since
 	tags      []string
-	stamp     int64  // when the origin was asked, by Cache.stamp
-	at        uint64 // how far the log was then
+	ttl       *time.Duration // a rule's, in place of what the origin says
+	stamp     int64          // when the origin was asked, by Cache.stamp
+	at        uint64         // how far the log was then
 
 	facts rfc9111.Facts
 }
@@ -41,6 +42,7 @@ type wireHead struct {
 	Received  int64       `json:"r"`
 	Size      int64       `json:"n"`
 	Whole     bool        `json:"w,omitempty"`
+	TTL       *int64      `json:"l,omitempty"` // nanoseconds
 	Stamp     int64       `json:"t"`
 	At        uint64      `json:"a,omitempty"`
 }
@@ -50,7 +52,7 @@ var errHead = errors.New("a stored head cannot be read")
 // encode returns the record of h.
 func (h *head) encode() []byte {
 	b, err := json.Marshal(wireHead{
-		h.key, h.vary, h.selecting, h.id[:], h.status, h.header, h.requested.UnixNano(), h.received.UnixNano(), h.size, h.whole, h.stamp, h.at,
+		h.key, h.vary, h.selecting, h.id[:], h.status, h.header, h.requested.UnixNano(), h.received.UnixNano(), h.size, h.whole, (*int64)(h.ttl), h.stamp, h.at,
 	})
 	if err != nil {
 		panic("pull: a head always marshals: " + err.Error())
@@ -66,7 +68,7 @@ func decodeHead(b []byte) (*head, error) {
 	}
 	h := &head{
 		key: w.Key, vary: w.Vary, selecting: w.Selecting, id: contentID(w.ID), status: w.Status, header: w.Header,
-		requested: time.Unix(0, w.Requested), received: time.Unix(0, w.Received), size: w.Size, whole: w.Whole, stamp: w.Stamp, at: w.At,
+		requested: time.Unix(0, w.Requested), received: time.Unix(0, w.Received), size: w.Size, whole: w.Whole, ttl: (*time.Duration)(w.TTL), stamp: w.Stamp, at: w.At,
 	}
 	h.learn()
 	return h, nil
@@ -77,7 +79,17 @@ func (h *head) learn() {
 	h.facts = rfc9111.FactsOf(&rfc9111.Response{
 		Method: http.MethodGet, Status: h.status, Header: h.header, Requested: h.requested, Received: h.received,
 	})
+	if h.ttl != nil {
+		h.facts.Override(*h.ttl)
+	}
 	h.tags = rfc9111.CacheGroups(h.header)
+}
+
+// ruled notes a lifetime that a rule has given.
+func (h *head) ruled(f *rfc9111.Facts) {
+	if f.Overridden {
+		h.ttl = &f.Lifetime
+	}
 }
 
 // date is when the origin made the response, for choosing among several.

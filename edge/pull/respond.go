@@ -19,6 +19,9 @@ func (x *exchange) respond(h *head, r *reader, reused bool) bool {
 		left := h.facts.Lifetime - h.facts.Age(x.c.clock.Now())
 		x.out.TTL, x.out.HasTTL = left.Truncate(time.Second), true
 	}
+	if x.sendPage(p.status) {
+		return true
+	}
 	contentType, boundary := f.Get("Content-Type"), ""
 	x.setRange(f, h, p)
 	if len(p.parts) > 1 {
@@ -79,6 +82,8 @@ func (x *exchange) begin(status int, f http.Header) {
 	if x.out.FwdStatus == status {
 		x.out.FwdStatus = 0
 	}
+	x.status = status
+	x.dress(status, f)
 	out := x.w.Header()
 	clear(out)
 	for name, lines := range f {
@@ -107,6 +112,7 @@ func (x *exchange) broken(err error) {
 		x.c.log.Debug("transfer broken off", "uri", x.addr.key, "err", err)
 	}
 	x.c.count(func(s *Stats) { s.Broken++ })
+	x.brokenOff = true
 	panic(http.ErrAbortHandler)
 }
 
@@ -154,6 +160,9 @@ func (x *exchange) respondAs(f *fill, r *reader) {
 // relay passes a response on as it comes.
 func (x *exchange) relay(resp *http.Response) {
 	defer resp.Body.Close()
+	if x.sendPage(resp.StatusCode) {
+		return
+	}
 	f := resp.Header.Clone()
 	if resp.ContentLength >= 0 && !noContent(resp.StatusCode) && f.Get("Content-Length") == "" {
 		f.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
@@ -181,7 +190,7 @@ func (x *exchange) stream(body io.Reader) error {
 	for {
 		n, err := body.Read(buf[:])
 		if n > 0 {
-			if _, err := x.w.Write(buf[:n]); err != nil {
+			if err := x.write(x.w, buf[:n]); err != nil {
 				return err
 			}
 			if err := c.Flush(); err != nil {
@@ -200,6 +209,9 @@ func (x *exchange) stream(body io.Reader) error {
 // fail answers with a page of our own.
 func (x *exchange) fail(status int, why Reason, text string) {
 	x.out.Reason = why
+	if x.sendPage(status) {
+		return
+	}
 	body := strconv.Itoa(status) + " " + http.StatusText(status) + "\n" + text + "\n"
 	f := http.Header{
 		"Cache-Control": {"no-store"}, "Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"},
@@ -219,6 +231,7 @@ func (x *exchange) write(w io.Writer, b []byte) error {
 			return err
 		}
 		n, err := w.Write(b[:min(len(b), pieceSize)])
+		x.sent += int64(n)
 		if err != nil {
 			return err
 		}

@@ -67,8 +67,12 @@ func conditionFor(h *head, name string) string {
 // update brings the stored head up to date (RFC 9111 §3.2, §4.3.4).
 func (p *call) update(resp *http.Response) {
 	resp.Body.Close()
-	news := rfc9111.Kept(resp.Header, p.facts(resp))
-	p.confirmed = p.known.with(rfc9111.Update(p.known.header, news), p.requested, p.received, p.stamp, p.at)
+	f := p.facts(resp)
+	p.confirmed = p.known.with(rfc9111.Update(p.known.header, rfc9111.Kept(resp.Header, f)), p.requested, p.received, p.stamp, p.at)
+	if ttl, ok := p.rule.Lifetime(p.known.status); ok {
+		p.confirmed.ttl = &ttl
+	}
+	p.confirmed.learn()
 	p.c.admit(p.confirmed)
 	p.cancel()
 }
@@ -82,6 +86,9 @@ func (p *call) rfcResponse(resp *http.Response) *rfc9111.Response {
 
 func (p *call) facts(resp *http.Response) *rfc9111.Facts {
 	f := rfc9111.FactsOf(p.rfcResponse(resp))
+	if ttl, ok := p.rule.Lifetime(resp.StatusCode); ok {
+		f.Override(ttl)
+	}
 	return &f
 }
 
@@ -96,7 +103,7 @@ func (p *call) storable(resp *http.Response, f *rfc9111.Facts) (Reason, bool) {
 	switch {
 	case endsWithConnection(resp):
 		return ReasonNoLength, false
-	case p.site.MaxObject > 0 && resp.ContentLength > p.site.MaxObject:
+	case p.maxObject() > 0 && resp.ContentLength > p.maxObject():
 		return ReasonTooLarge, false
 	}
 	return "", true
@@ -126,6 +133,7 @@ func (p *call) newHead(resp *http.Response, f *rfc9111.Facts) *head {
 		key: p.addr.key, status: resp.StatusCode, header: rfc9111.Kept(resp.Header, f),
 		requested: p.requested, received: p.received, stamp: p.stamp, at: p.at, size: -1,
 	}
+	h.ruled(f)
 	h.vary, _ = rfc9111.Vary(resp.Header)
 	h.selecting = rfc9111.Selecting(h.vary, p.asked)
 	_, _ = rand.Read(h.id[:]) // never fails
@@ -182,7 +190,7 @@ func (p *call) partOf(h *head) *head {
 func (p *call) begin(ctx context.Context, resp *http.Response, h *head, from, expect int64) {
 	f := &fill{
 		c: p.c, head: h, first: resp.Header, status: resp.StatusCode, body: resp.Body, cancel: p.cancel, from: from, expect: expect, got: from,
-		limit: p.site.MaxObject, moved: make(chan struct{}), readers: map[*reader]struct{}{},
+		limit: p.maxObject(), moved: make(chan struct{}), readers: map[*reader]struct{}{},
 	}
 	if resp.Request != nil && resp.Request.Method == http.MethodHead || noContent(resp.StatusCode) {
 		f.expect = 0

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"perigee/edge/rules"
 	"perigee/object"
 )
 
@@ -20,6 +21,8 @@ type Site struct {
 	StaleUnreachable time.Duration
 	// MaxObject is the size of the largest body that is kept, in bytes; 0 for no limit.
 	MaxObject int64
+	// Rules are the site's, compiled; nil for none.
+	Rules *rules.Set
 	// BothSchemes declares that http and https name the same resources.
 	BothSchemes bool
 }

@@ -29,8 +29,16 @@ type Facts struct {
 	InitialAge time.Duration
 	// NoCache says that each use must be confirmed (§5.2.2.4); Strict that a stale use must (§5.2.2.2, §5.2.2.8, §5.2.2.10).
 	NoCache, Strict bool
+	// Overridden says that a rule of the site has given the lifetime.
+	Overridden bool
 	// WhileRevalidate and IfError are how long after its lifetime it may be used so (RFC 5861); 0 for not at all.
 	WhileRevalidate, IfError time.Duration
+}
+
+// Override sets the lifetime, whatever the origin says of it. Directives that forbid storing stay in force.
+func (f *Facts) Override(ttl time.Duration) {
+	f.Lifetime, f.Explicit, f.Overridden = ttl, true, true
+	f.NoCache, f.Strict = false, false
 }
 
 // MaxHeuristic bounds a lifetime that nobody gave.
