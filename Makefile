@@ -59,7 +59,7 @@ bench: build ## the edge beside the caches that are installed; then how soon a c
 bench-peers: ## nginx, Varnish and Traffic Server from Debian, to compare with; nothing of them is left running
 	scripts/install-peers
 
-soak: build ## a long proof: NAME=crash, damage or objects; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs
+soak: build ## a long proof: NAME=crash, damage, objects or herd; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs
 	go build -o bin/soak ./soak
 	bin/soak $(NAME) $(SOAK)
 

@@ -28,6 +28,9 @@ type options struct {
 	seed         uint64
 	cycles       int
 	objects      int
+	clients      int
+	megabytes    int
+	slow         time.Duration
 }
 
 func main() {
@@ -38,14 +41,17 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the random choices")
 	flag.IntVar(&o.cycles, "cycles", 50, "of crash and damage")
 	flag.IntVar(&o.objects, "objects", 5_000_000, "of objects")
+	flag.IntVar(&o.clients, "clients", 1000, "of herd")
+	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
+	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
 	name := ""
 	if len(os.Args) > 1 {
 		name = os.Args[1]
 		flag.CommandLine.Parse(os.Args[2:])
 	}
-	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects}[name]
+	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd}[name]
 	if !ok {
-		log.Fatal("usage: soak crash|damage|objects [-seed N] [-cycles N] [-objects N]")
+		log.Fatal("usage: soak crash|damage|objects|herd [-seed N] [-cycles N] [-objects N] [-clients N]")
 	}
 	log.Printf("soak %s, seed %d", name, o.seed)
 	result, err := proof(o)

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // binary returns the program that people run: the one that make test has built, or one built here.
@@ -23,9 +24,9 @@ func binary(t *testing.T) string {
 
 // The proofs, short; make soak runs them long.
 func TestProofs(t *testing.T) {
-	for name, proof := range map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects} {
+	for name, proof := range map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd} {
 		t.Run(name, func(t *testing.T) {
-			o := options{seed: 7, cycles: 3, objects: 20_000}
+			o := options{seed: 7, cycles: 3, objects: 20_000, clients: 100, megabytes: 8, slow: 2 * time.Second}
 			if name != "objects" {
 				o.perigee = binary(t)
 			}

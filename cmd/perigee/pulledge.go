@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,6 +19,9 @@ import (
 	"perigee/edge/cache/policy"
 	"perigee/edge/cache/store"
 	"perigee/edge/pull"
+	"perigee/edge/rules"
+	"perigee/fleet/admin"
+	"perigee/object"
 	"perigee/origin/site"
 )
 
@@ -24,6 +29,7 @@ import (
 const (
 	aloneListen = "127.0.0.1:8100"
 	aloneSize   = 10 << 30
+	aloneRAM    = 256 << 20
 	aloneGrace  = 10 * time.Second
 )
 
@@ -46,18 +52,25 @@ func (c *edgeCmd) runAlone(a *app) error {
 
 // startAlone opens the cache and the listener.
 func (c *edgeCmd) startAlone(ctx context.Context, r *role) error {
-	if c.RAM != "" {
-		return errors.New("--ram: an edge with --origin keeps nothing in memory of its own: the operating system does, as far as there is room")
-	}
 	u, cleartext2, err := site.ParseOrigin(c.Origin)
 	if err != nil {
 		return err
 	}
-	size := config.Bytes(aloneSize)
-	if c.CacheSize != "" {
-		if size, err = config.ParseBytes(c.CacheSize); err != nil {
-			return fmt.Errorf("--cache-size: %w", err)
+	size, memory := config.Bytes(aloneSize), config.Bytes(aloneRAM)
+	for _, f := range []struct {
+		flag, text string
+		to         *config.Bytes
+	}{{"--cache-size", c.CacheSize, &size}, {"--ram", c.RAM, &memory}} {
+		if f.text == "" {
+			continue
 		}
+		if *f.to, err = config.ParseBytes(f.text); err != nil {
+			return fmt.Errorf("%s: %w", f.flag, err)
+		}
+	}
+	list, err := readRules(c.Rules)
+	if err != nil {
+		return err
 	}
 	addr := cmp.Or(c.Listen, aloneListen)
 	dir := c.Cache
@@ -75,17 +88,48 @@ func (c *edgeCmd) startAlone(ctx context.Context, r *role) error {
 	// An origin that the operator names on the command line may be wherever it is.
 	everywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	t := site.NewTransport(site.Config{Allow: everywhere, Cleartext2: cleartext2, Clock: r.clock})
-	cache := pull.New(pull.Config{Name: cmp.Or(c.Name, "perigee"), Records: st, Clock: r.clock, Log: r.log})
+	cache := pull.New(pull.Config{Name: cmp.Or(c.Name, "perigee"), Records: st, RAM: int64(memory), Clock: r.clock, Log: r.log})
 	r.onStop("cache", func() error {
 		cache.Close()
 		t.CloseIdleConnections()
 		return st.Close()
 	})
 	r.start("store", st.Run)
-	h := cache.Handler(&pull.Site{Origin: u, Transport: t, StaleUnreachable: pull.DefaultStaleUnreachable})
+	h := cache.Handler(&pull.Site{Origin: u, Transport: t, StaleUnreachable: pull.DefaultStaleUnreachable, Rules: rules.Compile(list)})
 	r.start("edge", func(ctx context.Context) error { return pull.Serve(ctx, ln, h, aloneGrace, r.log) })
+	reg := admin.NewRegistry()
+	pull.RegisterMetrics(reg, cache, st)
+	if err := r.startAdmin(c.addr(r.cfg, ""), admin.Node{Ready: func() error { return nil }, Metrics: reg}); err != nil {
+		return err
+	}
 	r.log.Info("the edge is up", "addr", ln.Addr(), "origin", u.Redacted(), "cache", dir, "size", size)
 	return nil
+}
+
+// readRules reads a file of rules; none without a file.
+func readRules(file string) (list []object.Rule, err error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--rules: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&list); err != nil {
+		line := 1 + bytes.Count(b[:min(d.InputOffset(), int64(len(b)))], []byte("\n"))
+		return nil, fmt.Errorf("--rules: %s, near line %d: %w: it must be a list of rules, such as [{\"path\": \"*.css\", \"ttl\": 3600}]", file, line, err)
+	}
+	if len(list) > object.MaxRules {
+		return nil, fmt.Errorf("--rules: %s has %d rules, at most %d", file, len(list), object.MaxRules)
+	}
+	for i := range list {
+		if err := list[i].Validate(); err != nil {
+			return nil, fmt.Errorf("--rules: %s: %w", file, err)
+		}
+	}
+	return list, nil
 }
 
 func openAlone(r *role, dir string, size int64) (*store.Store, error) {

@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"perigee/clock"
+	"perigee/edge/cache/ram"
 	"perigee/edge/cache/store"
 	"perigee/object"
 )
@@ -35,6 +38,7 @@ type Config struct {
 	Name    string // in Cache-Status: a token
 	Records Records
 	Purges  Purges // may be nil
+	RAM     int64  // bytes in memory for small bodies that are asked for often; 0 for none
 	Clock   clock.Clock
 	Log     *slog.Logger
 	// Answered is told of each answer when it is over; may be nil.
@@ -51,10 +55,14 @@ type Answer struct {
 	Outcome Outcome
 }
 
+// fillMemory is how many bytes of chunks may be on their way from origins to the store at once, whatever the number of fills and readers.
+const fillMemory = 48 << 20
+
 // Cache is a shared HTTP cache. It is safe for concurrent use.
 type Cache struct {
 	name    string
 	records Records
+	ram     *ram.Cache // nil for none
 	purges  Purges
 	clock   clock.Clock
 	log     *slog.Logger
@@ -66,6 +74,8 @@ type Cache struct {
 	work   sync.WaitGroup
 
 	keys sync.Mutex // one change of a keyRecord at a time
+
+	room *semaphore.Weighted // bytes of chunks on their way to the store
 
 	mu      sync.Mutex
 	closed  bool
@@ -85,7 +95,10 @@ type Stats struct {
 func New(cfg Config) *Cache {
 	c := &Cache{
 		name: cfg.Name, records: cfg.Records, purges: cfg.Purges, clock: cfg.Clock, log: cfg.Log, told: cfg.Answered, via: newVia(),
-		waiting: map[string]*call{}, fills: map[string][]*fill{},
+		waiting: map[string]*call{}, fills: map[string][]*fill{}, room: semaphore.NewWeighted(fillMemory),
+	}
+	if cfg.RAM > 0 {
+		c.ram = ram.New(ram.Config{Size: cfg.RAM})
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -98,6 +111,9 @@ func (c *Cache) Close() {
 	c.mu.Unlock()
 	c.cancel()
 	c.work.Wait()
+	if c.ram != nil {
+		c.ram.Close()
+	}
 }
 
 // start runs f in a goroutine that Close waits for; false after Close.

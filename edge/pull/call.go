@@ -155,6 +155,9 @@ func (c *Cache) admit(h *head) {
 	if c.keyRecord(h.key).Gone >= h.stamp {
 		return
 	}
+	if old := c.loadHead(h.key, h.vary, h.selecting); old != nil && old.stamp > h.stamp && (old.whole || !h.whole || old.strong() != h.strong() || h.strong() == "") {
+		return // something newer came first
+	}
 	if !h.whole && c.gap(h, span{0, h.size}).to == 0 {
 		h.whole = true
 	}

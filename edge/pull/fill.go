@@ -11,7 +11,7 @@ import (
 
 const (
 	// window is how many bytes of chunks that the store did not take a fill keeps in memory.
-	window = 4 * chunkSize
+	window = 2 * chunkSize
 	// finishBelow is how much may be missing for a fill to go on without readers, in bytes.
 	finishBelow = 8 * chunkSize
 	firstBuffer = 16 << 10
@@ -41,7 +41,8 @@ type fill struct {
 	chunks  []chunkBuffer // bytes in memory, in order, the last one still growing
 	got     int64         // the end of what has come, within the content
 	readers map[*reader]struct{}
-	idle    bool // there were readers, and there are none
+	held    int64 // bytes of Cache.room, for the chunk that grows
+	idle    bool  // there were readers, and there are none
 	done    bool
 	err     error // of a body that did not come to its end
 }
@@ -178,9 +179,42 @@ func (f *fill) room(ctx context.Context) ([]byte, error) {
 	}
 	last := f.last()
 	if len(last.b) == cap(last.b) {
+		if err := f.acquire(ctx, last); err != nil {
+			return nil, err
+		}
+		last = f.last()
 		last.b = append(make([]byte, 0, f.capacity(last)), last.b...)
 	}
 	return last.b[len(last.b):cap(last.b)], nil
+}
+
+// acquire takes room for all that a chunk may become, if it goes to the store; else the window bounds what is in memory. A fill never waits for room while it has some: two
+// that did would wait for each other. f.mu is held, but not while there is no room.
+func (f *fill) acquire(ctx context.Context, b *chunkBuffer) error {
+	if f.why != "" || f.held > 0 {
+		return nil
+	}
+	n := chunkSize - b.from%chunkSize
+	if f.expect >= 0 {
+		n = max(min(n, f.from+f.expect-b.from), 1)
+	}
+	f.held = n
+	if f.c.room.TryAcquire(n) {
+		return nil
+	}
+	f.mu.Unlock()
+	err := f.c.room.Acquire(ctx, n)
+	f.mu.Lock()
+	if err != nil {
+		f.held = 0
+	}
+	return err
+}
+
+// release gives the room of the chunk back; f.mu is held.
+func (f *fill) release() {
+	f.c.room.Release(f.held)
+	f.held = 0
 }
 
 // last returns the chunk that grows, a new one at the end of one; f.mu is held.
@@ -225,6 +259,7 @@ func (f *fill) take(n int) {
 	full := f.got%chunkSize == 0
 	if f.limit > 0 && f.got-f.from > f.limit && f.why == "" {
 		f.why = ReasonTooLarge
+		f.release()
 	}
 	f.wake()
 	f.mu.Unlock()
@@ -246,6 +281,7 @@ func (f *fill) flush() {
 	err := f.c.keepChunk(f.head.id, last.from/chunkSize, last.from%chunkSize, last.b)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.release()
 	if err != nil {
 		f.why = ReasonNotAdmitted
 		f.wake()
@@ -265,6 +301,7 @@ func (f *fill) finish(err error) {
 	f.c.removeFill(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.release()
 	f.done, f.err = true, err
 	f.cancel()
 	f.wake()

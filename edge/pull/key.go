@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"perigee/edge/cache/store"
-	"perigee/object"
 )
 
 // maxTarget is the length of the longest target that is answered, in bytes (RFC 9110 §4.1 asks for 8,000 at least).
@@ -20,6 +19,7 @@ const maxTarget = 16 << 10
 var (
 	errTarget = errors.New("the request target is not a path")
 	errLong   = errors.New("the request target is too long")
+	errHost   = errors.New("the host name is malformed")
 )
 
 // address is what a request asks for.
@@ -84,10 +84,8 @@ func canonicalHost(s, scheme string) (string, error) {
 	}
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		host = a.String()
-	} else if h, err := object.ParseHost(host); err != nil {
-		return "", err
-	} else {
-		host = string(h)
+	} else if host = strings.ToLower(strings.TrimSuffix(host, ".")); !isHostName(host) {
+		return "", errHost
 	}
 	for _, c := range port {
 		if c < '0' || c > '9' {
@@ -110,6 +108,17 @@ func keyOf(u *url.URL) string {
 		return ""
 	}
 	return u.Scheme + "://" + host + u.RequestURI()
+}
+
+// isHostName is more generous than object.ParseHost: names inside of networks have underscores.
+func isHostName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 253 && s[0] != '.' && !strings.Contains(s, "..")
 }
 
 // recordKey is where a record of a kind lies.

@@ -102,7 +102,7 @@ func (r *rig) open() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.c = New(Config{Name: "edge", Records: r.st, Clock: clock.System, Log: log})
+	r.c = New(Config{Name: "edge", Records: r.st, RAM: 8 << 20, Clock: clock.System, Log: log})
 	r.h = r.c.Handler(r.site)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"perigee/edge/cache/ram"
 	"perigee/edge/cache/store"
 )
 
@@ -29,6 +30,8 @@ type source struct {
 	start int64  // its first byte within the content
 	small []byte // its bytes, or
 	rec   *store.Record
+	view  ram.View // holds small in memory, if held
+	held  bool
 	bound bool // there is one at hand
 }
 
@@ -40,7 +43,10 @@ func (s *source) letGo() {
 	if s.rec != nil {
 		s.rec.Close()
 	}
-	s.rec, s.small, s.bound = nil, nil, false
+	if s.held {
+		s.view.Release()
+	}
+	s.rec, s.small, s.held, s.bound = nil, nil, false, false
 }
 
 // copy writes the bytes of part to w. io.EOF says that the content has ended before the end of part.
@@ -127,6 +133,9 @@ func (s *source) open(i int64) error {
 	c := s.x.c
 	id := s.id()
 	k := id.chunk(i)
+	if s.fromMemory(k) {
+		return nil
+	}
 	ref, ok := c.records.Find(k)
 	if !ok {
 		return errGone
@@ -154,7 +163,28 @@ func (s *source) open(i int64) error {
 		s.letGo()
 		return errGone
 	}
+	if c.ram != nil && s.wholeInOne() {
+		c.ram.Put(ram.Hash(k[:]), k[:], 0, [2]uint64{}, s.small) // it decides by how often it is asked for
+	}
 	return nil
+}
+
+// wholeInOne reports whether the content is a small one that has come completely.
+func (s *source) wholeInOne() bool { return s.h.whole && s.h.size > 0 && s.h.size <= checkedRead }
+
+// fromMemory takes a small content from memory, if it is there.
+func (s *source) fromMemory(k store.Key) bool {
+	c := s.x.c
+	if c.ram == nil || !s.wholeInOne() {
+		return false
+	}
+	v, ok := c.ram.Get(ram.Hash(k[:]), k[:])
+	if !ok {
+		return false
+	}
+	c.records.Touch(k)
+	s.view, s.held, s.small, s.chunk, s.start, s.bound = v, true, v.Value(0), 0, 0, true
+	return true
 }
 
 // id names the content; that of a fill may have been known later.
