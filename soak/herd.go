@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +32,12 @@ func herd(o options) (string, error) {
 	h := &herding{data: make([]byte, o.megabytes<<20), slowFor: o.slow}
 	rng := rand.NewChaCha8([32]byte{byte(o.seed)})
 	_, _ = rng.Read(h.data)
-	origin := httptest.NewServer(h)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	origin := &http.Server{Handler: h, ReadHeaderTimeout: patience}
+	go func() { _ = origin.Serve(ln) }()
 	defer origin.Close()
 	dir, err := os.MkdirTemp("", "soak-herd-")
 	if err != nil {
@@ -46,7 +50,7 @@ func herd(o options) (string, error) {
 		return "", err
 	}
 	defer log.Close()
-	edge := exec.Command(o.perigee, "edge", "--listen", h.addr, "--origin", origin.URL, "--cache", filepath.Join(dir, "cache"))
+	edge := exec.Command(o.perigee, "edge", "--listen", h.addr, "--origin", "http://"+ln.Addr().String(), "--cache", filepath.Join(dir, "cache"))
 	edge.Stdout, edge.Stderr, edge.SysProcAttr = log, log, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := edge.Start(); err != nil {
 		return "", err

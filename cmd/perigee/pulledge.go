@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"perigee/clock"
@@ -31,6 +32,7 @@ const (
 	aloneSize   = 10 << 30
 	aloneRAM    = 256 << 20
 	aloneGrace  = 10 * time.Second
+	collectAt   = 25 // percent of growth
 )
 
 // runAlone runs an edge as a caching reverse proxy of one origin: it reads no configuration beyond its flags and the log section, and joins no fleet.
@@ -42,6 +44,10 @@ func (c *edgeCmd) runAlone(a *app) error {
 	log, err := newLogger(cfg.Log, a.stderr)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		// The heap is little beside the cache, and most of it is of connections: it is better collected often than twice as large.
+		debug.SetGCPercent(collectAt)
 	}
 	r := &role{cfg: cfg, log: log, clock: clock.System, out: a.stdout, parts: newParts(log)}
 	if err := c.startAlone(a.ctx, r); err != nil {

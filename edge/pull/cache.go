@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -74,6 +75,8 @@ type Cache struct {
 	work   sync.WaitGroup
 
 	keys sync.Mutex // one change of a keyRecord at a time
+
+	transfers atomic.Int64
 
 	room *semaphore.Weighted // bytes of chunks on their way to the store
 

@@ -3,7 +3,6 @@ package pull
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -314,7 +313,9 @@ func (x *exchange) pass(why Reason) {
 		p.never = why
 	}
 	if x.r.ContentLength != 0 {
-		p.out.Body, p.out.ContentLength = io.NopCloser(x.r.Body), x.r.ContentLength
+		body := &uploadBody{Reader: x.r.Body, c: http.NewResponseController(x.w), clock: x.c.clock}
+		defer body.finish()
+		p.out.Body, p.out.ContentLength = body, x.r.ContentLength
 	}
 	ok := p.launch()
 	x.c.mu.Unlock()

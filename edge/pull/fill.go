@@ -41,8 +41,9 @@ type fill struct {
 	chunks  []chunkBuffer // bytes in memory, in order, the last one still growing
 	got     int64         // the end of what has come, within the content
 	readers map[*reader]struct{}
-	held    int64 // bytes of Cache.room, for the chunk that grows
-	idle    bool  // there were readers, and there are none
+	spare   []byte // the memory of the last chunk, for the next one
+	held    int64  // bytes of Cache.room, for the chunk that grows
+	idle    bool   // there were readers, and there are none
 	done    bool
 	err     error // of a body that did not come to its end
 }
@@ -183,9 +184,19 @@ func (f *fill) room(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		last = f.last()
-		last.b = append(make([]byte, 0, f.capacity(last)), last.b...)
+		f.grow(last)
 	}
 	return last.b[len(last.b):cap(last.b)], nil
+}
+
+// grow gives a chunk more memory; f.mu is held.
+func (f *fill) grow(b *chunkBuffer) {
+	n := f.capacity(b)
+	if b.b == nil && int64(cap(f.spare)) >= n {
+		b.b, f.spare = f.spare[:0:n], nil
+		return
+	}
+	b.b = append(make([]byte, 0, n), b.b...)
 }
 
 // acquire takes room for all that a chunk may become, if it goes to the store; else the window bounds what is in memory. A fill never waits for room while it has some: two
@@ -287,6 +298,7 @@ func (f *fill) flush() {
 		f.wake()
 		return
 	}
+	f.spare = last.b[:0:cap(last.b)] // nobody reads it any more: readers have copies
 	f.chunks = f.chunks[:0]
 }
 
@@ -307,23 +319,24 @@ func (f *fill) finish(err error) {
 	f.wake()
 }
 
-// next returns bytes from where the reader is, up to to; none of them change. io.EOF is the end of the body as it was declared.
-func (r *reader) next(ctx context.Context, to int64) ([]byte, error) {
+// next copies bytes from where the reader is into buf and returns how many, at least one. io.EOF is the end of the body as it was declared. They are copied so that the chunk they
+// come from can be used again: it is a megabyte, and there may be many.
+func (r *reader) next(ctx context.Context, buf []byte) (int, error) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		if b, ok := f.inMemory(r.at, to); ok {
-			return b, nil
+		if n := f.inMemory(r.at, buf); n > 0 {
+			return n, nil
 		}
 		if r.at < f.got {
-			return nil, errLagging // the caller looks in the store
+			return 0, errLagging // the caller looks in the store
 		}
 		if f.done {
 			if f.err != nil {
-				return nil, f.err
+				return 0, f.err
 			}
-			return nil, io.EOF
+			return 0, io.EOF
 		}
 		moved := f.moved
 		f.mu.Unlock()
@@ -333,19 +346,19 @@ func (r *reader) next(ctx context.Context, to int64) ([]byte, error) {
 		}
 		f.mu.Lock()
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
 
-// inMemory returns bytes from at that are in memory; f.mu is held.
-func (f *fill) inMemory(at, to int64) ([]byte, bool) {
+// inMemory copies bytes from at that are in memory; f.mu is held.
+func (f *fill) inMemory(at int64, buf []byte) int {
 	for i := range f.chunks {
 		if b := &f.chunks[i]; b.from <= at && at < b.end() {
-			return b.b[at-b.from : min(to, b.end())-b.from], true
+			return copy(buf, b.b[at-b.from:])
 		}
 	}
-	return nil, false
+	return 0
 }
 
 // advance moves the reader on.

@@ -83,6 +83,9 @@ func canonicalHost(s, scheme string) (string, error) {
 		host, port = h, p
 	}
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		if a.Zone() != "" { // it means something on one machine only
+			return "", errHost
+		}
 		host = a.String()
 	} else if host = strings.ToLower(strings.TrimSuffix(host, ".")); !isHostName(host) {
 		return "", errHost

@@ -184,11 +184,11 @@ func (x *exchange) relay(resp *http.Response) {
 
 // stream copies a body, and lets what has come go on at once: nobody knows how long it takes until there is more.
 func (x *exchange) stream(body io.Reader) error {
-	buf := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(buf)
+	buf, done := x.c.piece()
+	defer done()
 	c := http.NewResponseController(x.w)
 	for {
-		n, err := body.Read(buf[:])
+		n, err := body.Read(buf)
 		if n > 0 {
 			if err := x.write(x.w, buf[:n]); err != nil {
 				return err

@@ -12,12 +12,37 @@ import (
 )
 
 const (
+	// pieceSize is how many bytes go to a client at most at once.
 	pieceSize = 64 << 10
 	// checkedRead is the size of a chunk up to which it is read and checked as a whole each time.
 	checkedRead = 256 << 10
 )
 
-var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+// pieces are buffers of transfers. Each has one for as long as its client takes, so the more transfers there are the smaller they are: a thousand slow clients must
+// not cost 64 MiB.
+var pieces = [...]struct {
+	size  int64
+	until int64 // transfers
+	pool  sync.Pool
+}{{size: pieceSize, until: 32}, {size: 16 << 10, until: 192}, {size: 8 << 10, until: 512}, {size: 4 << 10, until: 1<<63 - 1}}
+
+// piece returns a buffer, and what gives it back.
+func (c *Cache) piece() (buf []byte, done func()) {
+	n := c.transfers.Add(1)
+	i := 0
+	for n > pieces[i].until {
+		i++
+	}
+	p, ok := pieces[i].pool.Get().(*[]byte)
+	if !ok {
+		b := make([]byte, pieces[i].size)
+		p = &b
+	}
+	return *p, func() {
+		c.transfers.Add(-1)
+		pieces[i].pool.Put(p)
+	}
+}
 
 // source gives the bytes of one response to one client, from the store, from a fill, or, if both fail, from the origin.
 type source struct {
@@ -51,10 +76,10 @@ func (s *source) letGo() {
 
 // copy writes the bytes of part to w. io.EOF says that the content has ended before the end of part.
 func (s *source) copy(w io.Writer, part span) error {
-	buf := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(buf)
+	buf, done := s.x.c.piece()
+	defer done()
 	for at := part.from; at < part.to; {
-		b, err := s.next(at, part.to, buf[:])
+		b, err := s.next(at, part.to, buf)
 		if errors.Is(err, errGone) {
 			return s.resume(w, span{at, part.to})
 		}
@@ -82,9 +107,9 @@ func (s *source) next(at, to int64, buf []byte) ([]byte, error) {
 			s.r.advance(at - s.r.at)
 		}
 		if at == s.r.at {
-			b, err := s.r.next(s.x.ctx, to)
+			n, err := s.r.next(s.x.ctx, buf[:min(int64(len(buf)), to-at)])
 			if err == nil {
-				return b[:min(len(b), pieceSize)], nil
+				return buf[:n], nil
 			}
 			if !errors.Is(err, errLagging) && !(errors.Is(err, io.EOF) && s.h.size > at) {
 				return nil, err

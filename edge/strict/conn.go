@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 )
 
 // Listener wraps the connections of a listener.
@@ -28,6 +29,7 @@ type Conn struct {
 	in  []byte // came, and is not checked yet
 	out []byte // is checked, and is not read yet
 	state
+	one [1]byte
 	err error // nothing can be read any more
 	why error // what was refused
 }
@@ -76,7 +78,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if n, err, ok := c.straight(p); ok {
 			return n, err
 		}
-		if err := c.more(); err != nil {
+		if err := c.more(len(p)); err != nil {
 			return 0, err
 		}
 		c.check()
@@ -96,6 +98,8 @@ func (c *Conn) straight(p []byte) (n int, err error, ok bool) {
 	n, err = c.Conn.Read(p[:min(int64(len(p)), c.left)])
 	if c.left -= int64(n); c.left == 0 {
 		c.ended()
+	} else if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	return n, err, true
 }
@@ -109,11 +113,22 @@ func (c *Conn) ended() {
 	c.state = state{at: inEnd}
 }
 
-// more reads what there is. An error that passes, as that of a deadline, is returned and forgotten.
-func (c *Conn) more() error {
-	var buf [4096]byte
-	n, err := c.Conn.Read(buf[:])
-	c.in = append(c.in, buf[:n]...)
+// room is memory to read into. It is not on the stack: a server has a goroutine for each connection that waits here while an answer is made.
+var room = sync.Pool{New: func() any { return new([4096]byte) }}
+
+// more reads what there is, for somebody who wants some bytes. An error that passes, as that of a deadline, is returned and forgotten.
+func (c *Conn) more(want int) error {
+	var n int
+	var err error
+	if want == 1 { // to see whether the client is still there; it waits for long, and needs no memory for that
+		n, err = c.Conn.Read(c.one[:])
+		c.in = append(c.in, c.one[:n]...)
+	} else {
+		buf := room.Get().(*[4096]byte)
+		n, err = c.Conn.Read(buf[:])
+		c.in = append(c.in, buf[:n]...)
+		room.Put(buf)
+	}
 	var timed net.Error
 	switch {
 	case err == nil || n > 0 && err != io.EOF:
@@ -122,7 +137,7 @@ func (c *Conn) more() error {
 		return err
 	}
 	c.err = err
-	if err == io.EOF && len(c.in) > 0 && c.at != inHead {
+	if err == io.EOF && c.at != inHead {
 		c.err = io.ErrUnexpectedEOF
 	}
 	return nil
