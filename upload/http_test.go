@@ -153,7 +153,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/www/files", nil, 415, "multipart/form-data"},
 	} {
 		if c.path == "/pull/files/a" {
-			_, err := b.pub.CreateSite(t.Context(), object.SiteRecord{Format: 1, Site: "pull", Kind: object.Pull, Hosts: []object.Host{"p.test"}})
+			_, err := b.pub.CreateSite(t.Context(), object.SiteRecord{Format: 1, Site: "pull", Kind: object.Pull, Hosts: []object.Host{"p.test"}, Origin: &object.PullOrigin{URL: "https://origin.example"}})
 			b.must(err)
 		}
 		a := b.raw(c.method, "/api/v1/sites"+c.path, c.headers...)

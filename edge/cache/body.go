@@ -36,6 +36,7 @@ type Body struct {
 	isLent bool            // there was one
 	// What became of the chunks primed so far.
 	led, joined, healed bool
+	some                bool   // some of the bytes were held at the beginning
 	why                 Reason // why the store did not take one; "" if it took them all
 }
 
@@ -87,7 +88,8 @@ func (e *Engine) Locate(ctx context.Context, p *object.Pointer, r object.Range) 
 	if b.fromMemory() {
 		return b, Outcome{Reason: ReasonRAM}, nil
 	}
-	o := e.holds(b.id, r)
+	o, some := e.holds(b.id, r)
+	b.some = some
 	err := b.prime(ctx, r.Start/object.ChunkSize)
 	if err != nil {
 		b.Close()
@@ -105,6 +107,8 @@ func (b *Body) outcome(o Outcome) Outcome {
 	switch {
 	case b.healed:
 		o = Outcome{Fwd: FwdMiss, Reason: ReasonHealed, Stored: true}
+	case b.led && b.some: // what seemed to be on its way had just come to its end
+		o = Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld, Stored: true}
 	case b.led && o.Fwd != FwdPartial:
 		o = Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}
 	case b.joined && !b.led:
@@ -120,7 +124,7 @@ func (b *Body) outcome(o Outcome) Outcome {
 const lookAhead = 1024
 
 // holds says from the index what the range r of a blob would meet: a hit on disk, a part of it, a fill, or nothing.
-func (e *Engine) holds(id blobID, r object.Range) Outcome {
+func (e *Engine) holds(id blobID, r object.Range) (o Outcome, some bool) {
 	first, last := r.Start/object.ChunkSize, (r.Start+r.Length-1)/object.ChunkSize
 	last = min(last, first+lookAhead-1)
 	held := int64(0)
@@ -131,13 +135,13 @@ func (e *Engine) holds(id blobID, r object.Range) Outcome {
 	}
 	switch {
 	case held == last-first+1:
-		return Outcome{Reason: ReasonDisk}
+		return Outcome{Reason: ReasonDisk}, true
 	case e.filling(id):
-		return Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}
+		return Outcome{Fwd: FwdMiss, Reason: ReasonFilling, Collapsed: true}, held > 0
 	case held > 0:
-		return Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld, Stored: true}
+		return Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld, Stored: true}, true
 	}
-	return Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}
+	return Outcome{Fwd: FwdMiss, Reason: ReasonNotHeld, Stored: true}, false
 }
 
 // Held reports what Locate would find for the whole of p's blob, without starting anything.
@@ -145,7 +149,7 @@ func (e *Engine) Held(p *object.Pointer) Outcome {
 	if p.Size == 0 || e.prepared(p) {
 		return Outcome{Reason: ReasonRAM}
 	}
-	o := e.holds(idOf(p), object.Range{Length: p.Size})
+	o, _ := e.holds(idOf(p), object.Range{Length: p.Size})
 	o.Stored = false
 	return o
 }

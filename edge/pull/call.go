@@ -27,6 +27,7 @@ type call struct {
 	never Reason // why the answer is not kept, whatever the rules say; "" if they decide
 	rule  *rules.Rule
 	known *head // what is to be confirmed or completed; nil if nothing is
+	about *head // what the answer to HEAD may bring up to date, though it is not asked to confirm it
 	want  span  // the bytes of known that are asked for; empty for all
 	stamp int64
 	at    uint64
@@ -132,6 +133,17 @@ func (p *call) discard() {
 
 // run asks the origin.
 func (p *call) run(ctx context.Context) {
+	p.ask(ctx)
+	p.c.mu.Lock()
+	if p.key != "" && p.c.waiting[p.key] == p {
+		delete(p.c.waiting, p.key)
+	}
+	p.c.mu.Unlock()
+	close(p.done)
+}
+
+// ask sends the request and settles what comes.
+func (p *call) ask(ctx context.Context) {
 	p.requested = p.c.clock.Now()
 	p.c.count(func(s *Stats) { s.OriginRequests++ })
 	resp, err := p.site.Transport.RoundTrip(p.out)
@@ -139,15 +151,9 @@ func (p *call) run(ctx context.Context) {
 	if err != nil {
 		p.err = err
 		p.cancel()
-	} else {
-		p.settle(ctx, resp)
+		return
 	}
-	p.c.mu.Lock()
-	if p.key != "" && p.c.waiting[p.key] == p {
-		delete(p.c.waiting, p.key)
-	}
-	p.c.mu.Unlock()
-	close(p.done)
+	p.settle(ctx, resp)
 }
 
 // admit keeps a head, unless it is about something that has changed since the origin was asked.

@@ -20,10 +20,19 @@ func (x *exchange) deliver(p *call, first bool) bool {
 		return x.deliverConfirmed(p, first)
 	case p.fill != nil:
 		return x.deliverFill(p, first)
+	case first && p.want.to > 0 && p.status == http.StatusPartialContent:
+		return x.askWhole(p)
 	case first:
 		return x.deliverOwn(p)
 	}
 	return false
+}
+
+// askWhole asks for everything when the part that was to complete what is stored came, but may not be kept: nobody asked for it.
+func (x *exchange) askWhole(p *call) bool {
+	x.out = Outcome{Fwd: FwdPartial, Reason: p.why}
+	p.response.Body.Close()
+	return x.forward(nil, span{}, false)
 }
 
 // deliverFailure answers with something stored if that is allowed (RFC 9111 §4.2.4, RFC 5861 §4), else with the failure.
@@ -32,7 +41,7 @@ func (x *exchange) deliverFailure(p *call, first bool) bool {
 	if p.err != nil {
 		status = 0
 	}
-	if h := p.known; h != nil && !x.hardPurged(h) {
+	if h := p.known; h != nil && !x.headOfParts(h) && !x.hardPurged(h) {
 		why, ok := rfc9111.StaleOnError(&x.q, &h.facts, x.c.clock.Now(), status, x.site.StaleUnreachable)
 		if want, has := x.wanted(h); ok && (!has || x.c.gap(h, want).to == 0) {
 			x.out.Reason, x.out.FwdStatus = why, status
@@ -81,6 +90,9 @@ func (x *exchange) deliverConfirmed(p *call, first bool) bool {
 				return false
 			}
 		}
+	}
+	if x.headOfParts(h) {
+		return x.askHead(h)
 	}
 	x.out.FwdStatus, x.out.Reason = http.StatusNotModified, ReasonValidated
 	want, ok := x.wanted(h)
@@ -136,6 +148,9 @@ func (x *exchange) deliverPart(p *call, f *fill, r *reader, first bool) bool {
 	if p.want.to == 0 {
 		return x.respond(f.head, r, true)
 	}
+	if want, ok := x.wanted(f.head); ok && f.from <= want.from && want.to <= f.from+f.expect {
+		return x.respond(f.head, r, true) // it is enough by itself
+	}
 	if f.head.id != p.known.id || f.from != p.want.from || f.from+f.expect < p.want.to {
 		// Another representation by now, or one that nobody can tell from another: all of it is needed.
 		x.c.drop(p.known)
@@ -158,18 +173,20 @@ func (x *exchange) deliverOwn(p *call) bool {
 
 // updateByHead brings what is stored up to date by the answer to HEAD (RFC 9111 §4.3.5).
 func (x *exchange) updateByHead(p *call) {
-	if x.r.Method != http.MethodHead || p.known == nil {
+	h := p.known
+	if h == nil {
+		h = p.about
+	}
+	if x.r.Method != http.MethodHead || h == nil || p.status == http.StatusNotModified {
 		return
 	}
-	h := p.known
 	stored := h.header.Clone()
 	stored.Set("Content-Length", strconv.FormatInt(h.size, 10))
-	if p.response.StatusCode == http.StatusOK && rfc9111.SameRepresentation(stored, p.response.Header) {
-		news := rfc9111.Kept(p.response.Header, p.facts(p.response))
-		x.c.admit(h.with(rfc9111.Update(h.header, news), p.requested, p.received, p.stamp, p.at))
+	if p.status == http.StatusOK && rfc9111.SameRepresentation(stored, p.response.Header) {
+		p.keepUpdate(h, h.with(rfc9111.Update(h.header, p.response.Header), p.requested, p.received, p.stamp, p.at))
 		return
 	}
-	if p.response.StatusCode < 500 {
+	if p.status < 500 {
 		x.c.forget(h.key)
 	}
 }

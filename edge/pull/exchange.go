@@ -25,6 +25,7 @@ type exchange struct {
 	asked http.Header // the client's fields, as they may be forwarded
 	q     rfc9111.Query
 	rule  *rules.Rule // what the site says of this path; nil for nothing
+	about *head       // what the answer to HEAD may bring up to date, though it is not asked to confirm it
 	out   Outcome
 
 	status    int
@@ -136,6 +137,9 @@ func (x *exchange) fromStored(h *head, round int) bool {
 		x.c.confirmBehind(x, h)
 		fallthrough
 	case rfc9111.UseFresh, rfc9111.UseStale:
+		if x.headOfParts(h) {
+			return x.askHead(h)
+		}
 		want, ok := x.wanted(h)
 		if !ok {
 			return x.respond(h, nil, true)
@@ -145,6 +149,9 @@ func (x *exchange) fromStored(h *head, round int) bool {
 			return x.respond(h, nil, true)
 		}
 		x.out = Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld}
+		if missing == (span{0, h.size}) { // all of it: as if there were nothing
+			return x.forward(nil, span{}, round < maxRounds)
+		}
 		return x.forward(h, missing, round < maxRounds)
 	}
 	x.out.Fwd = FwdStale
@@ -155,6 +162,18 @@ func (x *exchange) fromStored(h *head, round int) bool {
 		return true
 	}
 	return x.forward(h, span{}, round < maxRounds)
+}
+
+// headOfParts: nobody has seen the fields of the whole.
+func (x *exchange) headOfParts(h *head) bool {
+	return h.parts && !h.whole && x.r.Method == http.MethodHead
+}
+
+// askHead passes HEAD on, and brings h up to date by the answer.
+func (x *exchange) askHead(h *head) bool {
+	x.out = Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld}
+	x.about = h
+	return x.forward(nil, span{}, false)
 }
 
 // reuse judges a stored response by the rules, and by the log.
@@ -233,7 +252,7 @@ func (x *exchange) call(known *head, missing span, together bool) (p *call, firs
 
 // newCall makes a call for this request. Cache.mu is held.
 func (x *exchange) newCall(known *head, missing span) *call {
-	p := &call{c: x.c, site: x.site, addr: x.addr, q: x.q, asked: x.asked, rule: x.rule, known: known, want: missing, interim: x.passInterim}
+	p := &call{c: x.c, site: x.site, addr: x.addr, q: x.q, asked: x.asked, rule: x.rule, known: known, about: x.about, want: missing, interim: x.passInterim}
 	p.stamp, p.at = x.c.stampLocked(), x.c.position()
 	h := x.asked.Clone()
 	if known != nil {
@@ -283,7 +302,10 @@ func (x *exchange) passInterim(status int, h textproto.MIMEHeader) {
 func (c *Cache) confirmBehind(x *exchange, h *head) {
 	y := *x
 	y.asked = x.asked.Clone()
-	delete(y.asked, "Range")
+	for _, name := range []string{"Range", "Cache-Control", "Pragma"} { // what this client wants is not for the others
+		delete(y.asked, name)
+	}
+	y.q = rfc9111.QueryOf(y.asked)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := y.waitKey(h, span{})
@@ -291,7 +313,7 @@ func (c *Cache) confirmBehind(x *exchange, h *head) {
 		return
 	}
 	p := y.newCall(h, span{})
-	p.key, p.interim = k, nil
+	p.key, p.interim, p.out.Method = k, nil, http.MethodGet
 	c.waiting[k] = p
 	if p.launch() {
 		c.startLocked(func() {

@@ -319,17 +319,17 @@ func (f *fill) finish(err error) {
 	f.wake()
 }
 
-// next copies bytes from where the reader is into buf and returns how many, at least one. io.EOF is the end of the body as it was declared. They are copied so that the chunk they
+// next copies bytes from at, which is not beyond where the reader is, into buf and returns how many, at least one. io.EOF is the end of the body as it was declared. They are copied so that the chunk they
 // come from can be used again: it is a megabyte, and there may be many.
-func (r *reader) next(ctx context.Context, buf []byte) (int, error) {
+func (r *reader) next(ctx context.Context, at int64, buf []byte) (int, error) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		if n := f.inMemory(r.at, buf); n > 0 {
+		if n := f.inMemory(at, buf); n > 0 {
 			return n, nil
 		}
-		if r.at < f.got {
+		if at < f.got {
 			return 0, errLagging // the caller looks in the store
 		}
 		if f.done {

@@ -21,6 +21,8 @@ type head struct {
 	requested time.Time
 	received  time.Time
 	size      int64 // of the whole content
+	secret    bool  // the request that brought the content was authorized
+	parts     bool  // made of parts alone: no response was a whole one
 	whole     bool  // all of it was received; chunks may be gone since
 	tags      []string
 	ttl       *time.Duration // a rule's, in place of what the origin says
@@ -42,6 +44,8 @@ type wireHead struct {
 	Received  int64       `json:"r"`
 	Size      int64       `json:"n"`
 	Whole     bool        `json:"w,omitempty"`
+	Parts     bool        `json:"p,omitempty"`
+	Secret    bool        `json:"z,omitempty"`
 	TTL       *int64      `json:"l,omitempty"` // nanoseconds
 	Stamp     int64       `json:"t"`
 	At        uint64      `json:"a,omitempty"`
@@ -52,7 +56,7 @@ var errHead = errors.New("a stored head cannot be read")
 // encode returns the record of h.
 func (h *head) encode() []byte {
 	b, err := json.Marshal(wireHead{
-		h.key, h.vary, h.selecting, h.id[:], h.status, h.header, h.requested.UnixNano(), h.received.UnixNano(), h.size, h.whole, (*int64)(h.ttl), h.stamp, h.at,
+		h.key, h.vary, h.selecting, h.id[:], h.status, h.header, h.requested.UnixNano(), h.received.UnixNano(), h.size, h.whole, h.parts, h.secret, (*int64)(h.ttl), h.stamp, h.at,
 	})
 	if err != nil {
 		panic("pull: a head always marshals: " + err.Error())
@@ -68,7 +72,7 @@ func decodeHead(b []byte) (*head, error) {
 	}
 	h := &head{
 		key: w.Key, vary: w.Vary, selecting: w.Selecting, id: contentID(w.ID), status: w.Status, header: w.Header,
-		requested: time.Unix(0, w.Requested), received: time.Unix(0, w.Received), size: w.Size, whole: w.Whole, ttl: (*time.Duration)(w.TTL), stamp: w.Stamp, at: w.At,
+		requested: time.Unix(0, w.Requested), received: time.Unix(0, w.Received), size: w.Size, whole: w.Whole, parts: w.Parts, secret: w.Secret, ttl: (*time.Duration)(w.TTL), stamp: w.Stamp, at: w.At,
 	}
 	h.learn()
 	return h, nil

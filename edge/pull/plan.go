@@ -62,11 +62,12 @@ func (x *exchange) unchanged(h *head) bool {
 
 // matches is the weak comparison of a list of entity tags with one (RFC 9110 §8.8.3.2). A tag that is none matches itself alone.
 func matches(list, tag string) bool {
+	s := strings.TrimSpace(list)
+	if s == "*" || s == tag && tag != "" {
+		return true
+	}
 	if tag == "" {
 		return false
-	}
-	if s := strings.TrimSpace(list); s == "*" || s == tag {
-		return true
 	}
 	opaque := strings.TrimPrefix(tag, "W/")
 	for rest := list; ; {

@@ -20,7 +20,11 @@ func (p *call) settle(ctx context.Context, resp *http.Response) {
 	}
 	p.invalidate(resp)
 	switch {
-	case resp.StatusCode == http.StatusNotModified && p.known != nil && p.confirms(resp):
+	case resp.StatusCode == http.StatusNotModified && p.known != nil && p.asksAbout(p.known):
+		if !rfc9111.SpeaksOf(resp.Header, p.known.header) {
+			p.again(ctx, resp)
+			return
+		}
 		p.update(resp)
 	case resp.StatusCode == http.StatusPartialContent:
 		p.settlePart(ctx, resp)
@@ -46,14 +50,24 @@ func (p *call) invalidate(resp *http.Response) {
 	}
 }
 
-// confirms reports whether a 304 is about what is stored (RFC 9111 §4.3.4), and not the answer to a condition of the client's.
-func (p *call) confirms(resp *http.Response) bool {
+// asksAbout reports whether the origin was asked to confirm h, and not by a condition of the client's.
+func (p *call) asksAbout(h *head) bool {
 	for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
 		if p.out.Header.Get(name) != "" {
-			return p.out.Header.Get(name) == conditionFor(p.known, name)
+			return p.out.Header.Get(name) == conditionFor(h, name)
 		}
 	}
 	return false
+}
+
+// again asks without conditions, after a 304 that was about something that is not stored.
+func (p *call) again(ctx context.Context, resp *http.Response) {
+	resp.Body.Close()
+	for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
+		p.out.Header.Del(name)
+	}
+	p.known, p.about = nil, p.known
+	p.ask(ctx)
 }
 
 // conditionFor returns the value of a condition that confirms h.
@@ -67,19 +81,33 @@ func conditionFor(h *head, name string) string {
 // update brings the stored head up to date (RFC 9111 §3.2, §4.3.4).
 func (p *call) update(resp *http.Response) {
 	resp.Body.Close()
-	f := p.facts(resp)
-	p.confirmed = p.known.with(rfc9111.Update(p.known.header, rfc9111.Kept(resp.Header, f)), p.requested, p.received, p.stamp, p.at)
+	p.confirmed = p.known.with(rfc9111.Update(p.known.header, resp.Header), p.requested, p.received, p.stamp, p.at)
 	if ttl, ok := p.rule.Lifetime(p.known.status); ok {
 		p.confirmed.ttl = &ttl
 	}
 	p.confirmed.learn()
-	p.c.admit(p.confirmed)
+	p.keepUpdate(p.known, p.confirmed)
 	p.cancel()
 }
 
+// keepUpdate keeps what 304, or the answer to HEAD, has made of the stored response old, if that may be kept. If it is the response that forbids it, old goes, too.
+func (p *call) keepUpdate(old, h *head) {
+	why, ok := rfc9111.Store(&p.q, &rfc9111.Response{
+		Method: http.MethodGet, Authorized: h.secret || p.authorized(), Status: h.status, Header: h.header, Requested: h.requested, Received: h.received,
+	}, &h.facts, p.addr.uri)
+	switch {
+	case ok:
+		p.c.admit(h)
+	case why != rfc9111.ReasonAskedNoStore && (why != rfc9111.ReasonAuthorized || h.secret):
+		p.c.drop(old)
+	}
+}
+
+func (p *call) authorized() bool { return len(p.asked["Authorization"]) > 0 }
+
 func (p *call) rfcResponse(resp *http.Response) *rfc9111.Response {
 	return &rfc9111.Response{
-		Method: p.out.Method, Authorized: p.asked.Get("Authorization") != "", Status: resp.StatusCode, Header: resp.Header,
+		Method: p.out.Method, Authorized: p.authorized(), Status: resp.StatusCode, Header: resp.Header,
 		Requested: p.requested, Received: p.received,
 	}
 }
@@ -131,7 +159,7 @@ func (p *call) settleWhole(ctx context.Context, resp *http.Response) {
 func (p *call) newHead(resp *http.Response, f *rfc9111.Facts) *head {
 	h := &head{
 		key: p.addr.key, status: resp.StatusCode, header: rfc9111.Kept(resp.Header, f),
-		requested: p.requested, received: p.received, stamp: p.stamp, at: p.at, size: -1,
+		requested: p.requested, received: p.received, stamp: p.stamp, at: p.at, size: -1, secret: p.authorized(),
 	}
 	h.ruled(f)
 	h.vary, _ = rfc9111.Vary(resp.Header)
@@ -166,9 +194,14 @@ func (p *call) settlePart(ctx context.Context, resp *http.Response) {
 	h.status, h.size = http.StatusOK, size
 	delete(h.header, "Content-Range")
 	delete(h.header, "Content-Length")
-	if old := p.partOf(h); old != nil {
-		old.header = rfc9111.Update(old.header, h.header)
-		h = old.with(old.header, p.requested, p.received, p.stamp, p.at)
+	h.parts = true
+	// The fields of a combination (RFC 9110 §15.3.7.3): those of the whole response, if there was one; else the newest of the parts'.
+	switch old := p.partOf(h); {
+	case old == nil:
+	case !old.parts:
+		h = old
+	default:
+		h = old.with(rfc9111.Update(old.header, resp.Header), p.requested, p.received, p.stamp, p.at)
 	}
 	p.begin(ctx, resp, h, part.from, expect)
 }

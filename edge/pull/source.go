@@ -106,14 +106,12 @@ func (s *source) next(at, to int64, buf []byte) ([]byte, error) {
 		if at > s.r.at {
 			s.r.advance(at - s.r.at)
 		}
-		if at == s.r.at {
-			n, err := s.r.next(s.x.ctx, buf[:min(int64(len(buf)), to-at)])
-			if err == nil {
-				return buf[:n], nil
-			}
-			if !errors.Is(err, errLagging) && !(errors.Is(err, io.EOF) && s.h.size > at) {
-				return nil, err
-			}
+		n, err := s.r.next(s.x.ctx, at, buf[:min(int64(len(buf)), to-at)])
+		if err == nil {
+			return buf[:n], nil
+		}
+		if !errors.Is(err, errLagging) && !(errors.Is(err, io.EOF) && s.h.size > at) {
+			return nil, err
 		}
 	}
 	return s.stored(at, to, buf)

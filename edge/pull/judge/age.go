@@ -2,6 +2,7 @@ package judge
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -78,16 +79,19 @@ func (v *version) age(now time.Time) (least, most int64) {
 	return min(least, limit), min(most, limit)
 }
 
-// ageField is the value of Age; ok is false if it is repeated or no number (RFC 9111 §5.1).
+// ageField is the value of Age: of several members the first counts, and one that is no number is ignored (RFC 9111 §5.1). ok is false if it is repeated or
+// no number.
 func (v *version) ageField() (n int64, ok bool) {
 	lines, present := v.header["Age"]
 	if !present {
 		return 0, true
 	}
-	if len(lines) != 1 {
+	first, _, several := strings.Cut(lines[0], ",")
+	n, ok = digits(strings.Trim(first, " \t"))
+	if !ok {
 		return 0, false
 	}
-	return digits(lines[0])
+	return n, !several && len(lines) == 1
 }
 
 func floor(d time.Duration) int64 { return int64(d.Truncate(time.Second) / time.Second) }

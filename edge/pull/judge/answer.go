@@ -85,7 +85,7 @@ func (c *Checker) judge(x Exchange, v *version) *verdict {
 		w.must("RFC 9111 §4.3.4", "a 304 is about the stored response that has its validator", "%s is about none", v.id)
 		return w
 	}
-	if v.cut && v.from == fromOrigin {
+	if v.cut && v.from == fromOrigin && !v.beforeCut(x.Got.Status) {
 		w.must("RFC 9112 §8", "an incomplete answer is not passed on as complete", "the body of %s was cut", v.id)
 	}
 	v.shape(w, x)
@@ -93,6 +93,17 @@ func (c *Checker) judge(x Exchange, v *version) *verdict {
 		c.fields(w, x, v)
 	}
 	return w
+}
+
+// beforeCut tells whether an answer may be complete though the body of v was cut: it has nothing of the body, or the ranges that had come.
+func (v *version) beforeCut(status int) bool {
+	switch status {
+	case http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
+		return true
+	case http.StatusPartialContent:
+		return v.status == http.StatusOK && v.content != nil
+	}
+	return false
 }
 
 // shape checks status and body: the stored one, or what preconditions and Range make of it.

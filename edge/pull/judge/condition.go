@@ -110,10 +110,16 @@ func ranged(asked, stored http.Header, received time.Time) bool {
 		return isETag(lines[0]) && strongEqual(lines[0], etag(stored))
 	}
 	want, ok := parseDate(lines[0], received)
+	last, strong := firm(stored, received)
+	return ok && strong && want.Equal(last)
+}
+
+// firm is Last-Modified, if it is a strong validator (RFC 9110 §8.8.2.2).
+func firm(stored http.Header, received time.Time) (last time.Time, ok bool) {
 	last, known := modified(stored, received)
 	date, dated := parseDate(stored.Get("Date"), received)
 	if stored.Get("Date") == "" {
 		date, dated = received, true
 	}
-	return ok && known && dated && want.Equal(last) && date.Sub(last) >= time.Second
+	return last, known && dated && date.Sub(last) >= time.Second
 }

@@ -18,7 +18,7 @@ type Checker struct {
 
 // remembered is how many responses of a target are taken for possibly stored. A cache that keeps more, and validates one of them, is accused
 // wrongly.
-const remembered = 300
+const remembered = 1000
 
 // New gives a Checker for a cache that starts empty.
 func New() *Checker {
@@ -56,13 +56,13 @@ func (c *Checker) observe(w *verdict, x Exchange) (made []*version) {
 		if f.Response.Status == 0 {
 			continue
 		}
-		made = append(made, c.receive(x, f, asked)...)
+		made = append(made, c.receive(x, f, asked, made)...)
 	}
 	return made
 }
 
-// receive makes versions of one response: itself, and the stored ones that it updates.
-func (c *Checker) receive(x Exchange, f Forwarded, asked http.Header) []*version {
+// receive makes versions of one response: itself, and the stored ones that it updates. before are those that earlier responses of the same exchange made.
+func (c *Checker) receive(x Exchange, f Forwarded, asked http.Header, before []*version) []*version {
 	c.seq++
 	v := newVersion(f, asked, c.seq)
 	v.judged = conditional(f.Request.Header) && sameField(f.Request.Header, x.Client.Header, "If-None-Match") &&
@@ -74,11 +74,30 @@ func (c *Checker) receive(x Exchange, f Forwarded, asked http.Header) []*version
 	case f.Response.Status == http.StatusNotModified:
 		made = append(made, c.update(f, asked, v)...)
 	case f.Request.Method == http.MethodHead && f.Response.Status == http.StatusOK:
-		made = append(made, c.freshen(f, asked)...)
+		made = append(made, c.freshen(f, asked, before)...)
 	default:
-		c.join(v)
+		stored := slices.Concat(c.targets[v.target], before)
+		v.join(stored)
+		made = append(made, c.combined(f, asked, v, stored)...)
 	}
 	c.doubt(v, asked)
+	return made
+}
+
+// combined makes the versions that a part may have made together with stored parts (RFC 9110 §15.3.7.3): if all are parts, the fields of the stored one are kept, and those
+// of the new one replace them.
+func (c *Checker) combined(f Forwarded, asked http.Header, v *version, stored []*version) (made []*version) {
+	if v.status != http.StatusPartialContent || v.bar != nil {
+		return nil
+	}
+	for _, old := range stored {
+		if old.status != http.StatusPartialContent || !old.same(v) {
+			continue
+		}
+		m := old.merged(f, asked, c.seq)
+		m.content, m.from, m.judged = v.content, v.from, v.judged
+		made = append(made, m)
+	}
 	return made
 }
 
@@ -95,13 +114,23 @@ func (v *version) refuse(asked http.Header) {
 	v.qualms = w.errs
 }
 
+// same tells whether v and w have the same strong validator: an entity-tag, or, without one, Last-Modified.
+func (v *version) same(w *version) bool {
+	if etag(v.header) != "" || etag(w.header) != "" {
+		return strongEqual(etag(v.header), etag(w.header))
+	}
+	a, ok := firm(v.header, v.got)
+	b, ok2 := firm(w.header, w.got)
+	return ok && ok2 && a.Equal(b)
+}
+
 // join lets responses with one strong validator share what is known of their bytes (RFC 9111 §3.4).
-func (c *Checker) join(v *version) {
+func (v *version) join(stored []*version) {
 	if v.content == nil || v.bar != nil {
 		return
 	}
-	for _, old := range c.targets[v.target] {
-		if old.content != nil && old.content != v.content && strongEqual(etag(old.header), etag(v.header)) && old.content.join(v.content) {
+	for _, old := range stored {
+		if old.content != nil && old.content != v.content && old.same(v) && old.content.join(v.content) {
 			v.content = old.content
 			return
 		}

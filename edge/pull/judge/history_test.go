@@ -174,6 +174,7 @@ func TestAcceptsWhatIsRight(t *testing.T) {
 	runAll(t, []history{
 		{"passed on and reused", nil, []Exchange{miss(get(0), page), hit(get(10), aged(page, 10, 10))}},
 		{"reused to the last second", nil, []Exchange{miss(get(0), page), hit(get(59), aged(page, 59, 59))}},
+		{"Age that is no number is ignored", nil, []Exchange{miss(get(0), with(page, "Age: x")), hit(get(5), aged(page, 5, 5))}},
 		{"Age of the origin counts and goes on", nil, []Exchange{miss(get(0), with(page, "Age: 30")), hit(get(29), aged(page, 29, 59))}},
 		{"a date that is not now makes it older", nil, []Exchange{miss(get(40), page), hit(get(50), aged(page, 50, 50))}},
 		{"HEAD from a stored GET", nil, []Exchange{miss(get(0), page),

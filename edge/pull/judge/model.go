@@ -7,9 +7,8 @@
 // may have stored and may still have, and refuses only what none of them can explain.
 //
 // Where the text leaves a choice, the comment of the function that takes it says so. Three things deserve to be known beforehand. Request
-// directives are advisory (RFC 9111 §5.2.1), so breaking them is a Lapse. An Age field that is invalid or repeated makes a response count as
-// stale, also as a Lapse, because §5.1 would rather have it ignored. A lifetime directive that is repeated counts with its first value
-// (§4.2.1), one that is invalid counts as 0.
+// directives are advisory (RFC 9111 §5.2.1), so breaking them is a Lapse. An Age field that is no number is ignored, and of several members the first counts (§5.1). A
+// lifetime directive that is repeated counts with its first value (§4.2.1), one that is invalid counts as 0.
 //
 // A Checker lives as long as one history and needs no end. It cannot fail; input that makes no sense is a Violation. Neither type may be used
 // by two goroutines at once.

@@ -60,9 +60,6 @@ func (v *version) unvalidated(w *verdict, x Exchange) {
 	if least >= life {
 		v.stale(w, x, least-life)
 	}
-	if _, ok := v.ageField(); !ok {
-		w.should("RFC 9111 §5.1 (a choice)", "a response with a broken Age is stale", "%s has Age: %s", v.id, v.header.Values("Age"))
-	}
 	v.wishes(w, x, least, life)
 }
 

@@ -78,7 +78,7 @@ func (c *Checker) update(f Forwarded, asked http.Header, bare *version) (made []
 		m := v.merged(f, asked, c.seq)
 		m.from, m.judged = fromValidation, bare.judged
 		m.refuse(asked)
-		m.certain = v.certain && m.clear()
+		m.certain = v.certain && !v.invalid && len(v.qualms) == 0 && m.clear()
 		made = append(made, m)
 		switch {
 		case !slices.Contains(sure, v) || len(m.qualms) > 0:
@@ -146,9 +146,9 @@ func latest(vs []*version) []*version {
 }
 
 // freshen follows the answer to HEAD (RFC 9111 §4.3.5): stored answers to GET should be updated if validators and length are the same, else count as
-// stale.
-func (c *Checker) freshen(f Forwarded, asked http.Header) (made []*version) {
-	for _, v := range c.targets[f.Request.Target] {
+// stale. before are the versions that the same exchange has made.
+func (c *Checker) freshen(f Forwarded, asked http.Header, before []*version) (made []*version) {
+	for _, v := range slices.Concat(c.targets[f.Request.Target], before) {
 		if v.method != http.MethodGet || !v.chosen(asked) {
 			continue
 		}

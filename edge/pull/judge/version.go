@@ -55,6 +55,9 @@ func newVersion(f Forwarded, asked http.Header, seq int) *version {
 	v.hop = without(r.Header, v.header)
 	if v.method != http.MethodHead {
 		v.content = contentOf(v.status, v.header, v.body)
+		if n, ok := digits(v.header.Get("Content-Length")); ok && v.cut && v.content != nil && v.status != http.StatusPartialContent {
+			v.content.total = int(n) // a cut body is its beginning
+		}
 	}
 	v.decide()
 	return v
@@ -85,9 +88,11 @@ func (v *version) merged(f Forwarded, asked http.Header, seq int) *version {
 			m.alt[name] = lines
 		}
 	}
-	private, _ := v.rules.qualified("private")
-	for _, name := range private {
-		m.header.Del(name) // it was not stored
+	for _, directive := range []string{"private", "no-cache"} { // they prevent storing what they name (RFC 9111 §3.1)
+		names, _ := v.rules.qualified(directive)
+		for _, name := range names {
+			m.header.Del(name)
+		}
 	}
 	m.oldAge = v.header.Get("Age") != "" && news.Get("Age") == ""
 	m.header.Del("Date")

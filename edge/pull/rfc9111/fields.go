@@ -36,19 +36,24 @@ func Kept(h http.Header, f *Facts) http.Header {
 	for _, name := range proxyFields {
 		delete(kept, name)
 	}
+	f.Control.omit(kept)
+	return kept
+}
+
+// omit deletes the fields that no-cache and private name.
+func (d Directives) omit(h http.Header) {
 	for _, directive := range []string{"no-cache", "private"} {
-		for _, name := range f.Control.Fields(directive) {
-			delete(kept, name)
+		for _, name := range d.Fields(directive) {
+			delete(h, name)
 		}
 	}
-	return kept
 }
 
 // own are fields of the stored content, which what confirms it does not change (RFC 9111 §3.2).
 var own = map[string]bool{"Content-Encoding": true, "Content-Length": true, "Content-Md5": true, "Content-Range": true, "Content-Digest": true, "Etag": true}
 
-// Update brings the fields of a stored response up to date with those that came with 304, or with the answer to HEAD (RFC 9111 §3.2). news is as Kept leaves it. What is
-// stored is not changed.
+// Update brings the fields of a stored response up to date with those that came with 304, or with the answer to HEAD (RFC 9111 §3.2), already without those of the connection. What
+// is left out is what the updated response's own directives name. What is stored is not changed.
 func Update(stored, news http.Header) http.Header {
 	h := stored.Clone()
 	// The stored age is that of the stored response.
@@ -58,6 +63,11 @@ func Update(stored, news http.Header) http.Header {
 			h[name] = lines
 		}
 	}
+	for _, name := range proxyFields {
+		delete(h, name)
+	}
+	control, _ := controlOf(h)
+	control.omit(h) // what was stored may be named only now
 	return h
 }
 
@@ -91,4 +101,14 @@ func Invalidated(method string, status int, h http.Header, target *url.URL) (uri
 
 func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}
+
+// SpeaksOf reports whether 304 is about a stored response (RFC 9111 §4.3.4): of the validators that both have, the strongest is the same. One that has none says that what was asked about is
+// current.
+func SpeaksOf(notModified, stored http.Header) bool {
+	if now, was := notModified.Get("Etag"), stored.Get("Etag"); now != "" && was != "" {
+		return strings.TrimPrefix(now, "W/") == strings.TrimPrefix(was, "W/")
+	}
+	now, was := notModified.Get("Last-Modified"), stored.Get("Last-Modified")
+	return notModified.Get("Etag") == "" && (now == "" || was == "" || now == was)
 }

@@ -111,15 +111,15 @@ func fresh(s reusing) (Use, Reason) {
 
 // maxStale: RFC 9111 §5.2.1.2, unless §4.2.4 forbids.
 func maxStale(s reusing) (Use, Reason) {
-	if s.q.MaxStale >= 0 && -s.left <= s.q.MaxStale && !s.f.Strict {
+	if s.q.MaxStale >= 0 && s.age-s.f.Lifetime <= s.q.MaxStale && s.age >= s.f.Lifetime && (s.q.MaxAge < 0 || s.age <= s.q.MaxAge) && !s.f.Strict {
 		return UseStale, ReasonMaxStale
 	}
 	return 0, ""
 }
 
-// behind: RFC 5861 §3, for a request that sets no limits of its own.
+// behind: RFC 5861 §3, for a request that sets no limits of its own, and whose answers may be kept.
 func behind(s reusing) (Use, Reason) {
-	if s.f.WhileRevalidate > 0 && s.age-s.f.Lifetime < s.f.WhileRevalidate && !s.f.Strict && s.q.MaxAge < 0 && s.q.MinFresh == 0 {
+	if s.f.WhileRevalidate > 0 && s.age-s.f.Lifetime < s.f.WhileRevalidate && !s.f.Strict && s.q.MaxAge < 0 && s.q.MinFresh == 0 && !s.q.NoStore {
 		return UseBehind, ReasonWhileRevalidate
 	}
 	return 0, ""
@@ -128,7 +128,7 @@ func behind(s reusing) (Use, Reason) {
 // StaleOnError reports whether a stored response that could not be confirmed may answer all the same, and why. status is the origin's, or 0 if it could not
 // be reached; unreachableFor is for how long after its lifetime a response may be used then, where nobody has said anything.
 func StaleOnError(q *Query, f *Facts, now time.Time, status int, unreachableFor time.Duration) (Reason, bool) {
-	if f.Strict || f.NoCache || q.NoCache {
+	if f.Strict || f.NoCache || q.NoCache || q.unwilling(f, now) {
 		return "", false
 	}
 	stale := f.Age(now) - f.Lifetime
@@ -140,10 +140,17 @@ func StaleOnError(q *Query, f *Facts, now time.Time, status int, unreachableFor 
 		return "", false
 	case stale < allowed:
 		return ReasonIfError, true
-	case status == 0 && stale < unreachableFor:
+	case status == 0 && stale < unreachableFor && !f.Control.Has("stale-if-error"): // which is a limit, too
 		return ReasonDisconnected, true
 	}
 	return "", false
+}
+
+// unwilling reports whether the request has set a limit of its own that a response is beyond (RFC 9111 §5.2.1), and has not said what is to be when there is an error.
+func (q *Query) unwilling(f *Facts, now time.Time) bool {
+	limited := q.MaxAge >= 0 || q.MinFresh > 0
+	use, _ := Reuse(q, f, now)
+	return limited && use == UseValidate && q.IfError == 0
 }
 
 // errorStatus: the errors of RFC 5861 §4.

@@ -21,32 +21,31 @@ func controlOf(h http.Header) (d Directives, targeted bool) {
 	return ParseDirectives(h["Cache-Control"]), false
 }
 
-// fromDictionary makes directives of a Dictionary's members. A lifetime is an Integer, anything else of it is ignored; false is as if the member were not
-// there (RFC 9213 §2.1). Parameters mean nothing.
+// fromDictionary makes directives of a Dictionary's members (RFC 9213 §2.1). A lifetime is an Integer; one that is anything else is invalid, and counts as 0 like one of Cache-Control
+// (RFC 9111 §4.2.1). False is as if the member were not there. Parameters mean nothing.
 func fromDictionary(dict *httpsfv.Dictionary) (d Directives) {
 	for _, name := range dict.Names() {
 		member, _ := dict.Get(name)
+		if len(d.list) == maxDirectives {
+			break
+		}
+		one := directive{name: name, bad: isLifetime(name)}
 		item, ok := member.(httpsfv.Item)
-		if !ok || len(d.list) == maxDirectives {
+		if !ok { // an inner list
+			d.list = append(d.list, one)
 			continue
 		}
-		one := directive{name: name}
 		switch v := item.Value.(type) {
 		case bool:
-			if !v || isLifetime(name) {
+			if !v {
 				continue
 			}
 		case int64:
-			one.arg, one.hasArg = strconv.FormatInt(v, 10), true
+			one.arg, one.hasArg, one.bad = strconv.FormatInt(v, 10), true, v < 0
 		case string:
 			one.arg, one.hasArg = v, true
 		case httpsfv.Token:
 			one.arg, one.hasArg = string(v), true
-		default:
-			continue
-		}
-		if _, isInt := item.Value.(int64); isLifetime(name) && !isInt {
-			continue
 		}
 		d.list = append(d.list, one)
 	}
