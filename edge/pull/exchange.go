@@ -133,19 +133,18 @@ func (x *exchange) fromStored(h *head, round int) bool {
 	use, why := x.reuse(h)
 	x.out = Outcome{Reason: why}
 	switch use {
-	case rfc9111.UseBehind:
-		x.c.confirmBehind(x, h)
-		fallthrough
-	case rfc9111.UseFresh, rfc9111.UseStale:
+	case rfc9111.UseFresh, rfc9111.UseStale, rfc9111.UseBehind:
 		if x.headOfParts(h) {
 			return x.askHead(h)
 		}
-		want, ok := x.wanted(h)
-		if !ok {
-			return x.respond(h, nil, true)
+		var missing span
+		if want, ok := x.wanted(h); ok {
+			missing = x.c.gap(h, want)
 		}
-		missing := x.c.gap(h, want)
 		if missing.to == 0 {
+			if use == rfc9111.UseBehind {
+				x.c.confirmBehind(x, h)
+			}
 			return x.respond(h, nil, true)
 		}
 		x.out = Outcome{Fwd: FwdPartial, Reason: ReasonPartlyHeld}

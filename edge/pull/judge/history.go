@@ -175,7 +175,8 @@ func (c *Checker) invalidate(f Forwarded) {
 // keep files what an exchange made, and notes which of it a client saw whole.
 func (c *Checker) keep(x Exchange, made []*version) {
 	for _, v := range made {
-		v.certain = v.certain || v.delivered(x) && v.clear()
+		rival := func(w *version) bool { return w != v && w.id == v.id && w.status == v.status } // the client may have got that one
+		v.certain = v.certain || v.delivered(x) && v.clear() && !slices.ContainsFunc(made, rival)
 		v.from = fromStore
 		c.ids[v.id] = append(c.ids[v.id], v)
 		if v.bar == nil {
