@@ -142,7 +142,9 @@ func TestNodeLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := s.await("applied", func(r *fleet.Report) bool { return r.Position.Covers(position) })
+	r := s.await("applied", func(r *fleet.Report) bool { // a request is counted when it has ended, which may be after its answer
+		return r.Position.Covers(position) && r.Cache != nil && r.Cache.Hits+r.Cache.Misses == 2
+	})
 	if r.Lease <= 0 || r.Cache == nil || r.Cache.Limit != 60<<20 || r.Cache.Hits != 1 || r.Cache.Misses != 1 || r.Cache.OriginOut != int64(len(data)) {
 		t.Errorf("%+v, cache %+v", r, r.Cache)
 	}

@@ -84,6 +84,9 @@ func (x *exchange) originFailed(err error) {
 func (x *exchange) deliverConfirmed(p *call, first bool) bool {
 	h := p.confirmed
 	if !first {
+		if rfc9111.Selecting(h.vary, x.asked) != h.selecting {
+			return false
+		}
 		if use, _ := rfc9111.Reuse(&x.q, &h.facts, x.c.clock.Now()); use == rfc9111.UseValidate && !x.q.NoCache {
 			// Confirmed a moment ago is as good as asked (RFC 9111 §4.3), but not for who wants it fresher than that.
 			if x.q.MaxAge >= 0 || x.q.MinFresh > 0 {
@@ -177,13 +180,19 @@ func (x *exchange) updateByHead(p *call) {
 	if h == nil {
 		h = p.about
 	}
-	if x.r.Method != http.MethodHead || h == nil || p.status == http.StatusNotModified {
+	if x.r.Method != http.MethodHead || h == nil {
+		return
+	}
+	if p.status == http.StatusNotModified { // to a condition of the client's; a strong entity tag says that it is about h all the same (RFC 9111 §4.3.4)
+		if tag := h.header.Get("Etag"); h.strong() == tag && tag == p.response.Header.Get("Etag") && tag != "" {
+			p.keepUpdate(h, p.updated(h, p.response.Header))
+		}
 		return
 	}
 	stored := h.header.Clone()
 	stored.Set("Content-Length", strconv.FormatInt(h.size, 10))
 	if p.status == http.StatusOK && rfc9111.SameRepresentation(stored, p.response.Header) {
-		p.keepUpdate(h, h.with(rfc9111.Update(h.header, p.response.Header), p.requested, p.received, p.stamp, p.at))
+		p.keepUpdate(h, p.updated(h, p.response.Header))
 		return
 	}
 	if p.status < 500 {

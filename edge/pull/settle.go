@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,13 +82,22 @@ func conditionFor(h *head, name string) string {
 // update brings the stored head up to date (RFC 9111 §3.2, §4.3.4).
 func (p *call) update(resp *http.Response) {
 	resp.Body.Close()
-	p.confirmed = p.known.with(rfc9111.Update(p.known.header, resp.Header), p.requested, p.received, p.stamp, p.at)
+	p.confirmed = p.updated(p.known, resp.Header)
 	if ttl, ok := p.rule.Lifetime(p.known.status); ok {
 		p.confirmed.ttl = &ttl
 	}
 	p.confirmed.learn()
 	p.keepUpdate(p.known, p.confirmed)
 	p.cancel()
+}
+
+// updated returns h with the fields that came in a header section for it. If these change what it is selected by, it is selected by this request.
+func (p *call) updated(h *head, news http.Header) *head {
+	n := h.with(rfc9111.Update(h.header, news), p.requested, p.received, p.stamp, p.at)
+	if vary, _ := rfc9111.Vary(n.header); !slices.Equal(vary, h.vary) {
+		n.vary, n.selecting = vary, rfc9111.Selecting(vary, p.asked)
+	}
+	return n
 }
 
 // keepUpdate keeps what 304, or the answer to HEAD, has made of the stored response old, if that may be kept. If it is the response that forbids it, old goes, too.
@@ -97,6 +107,9 @@ func (p *call) keepUpdate(old, h *head) {
 	}, &h.facts, p.addr.uri)
 	switch {
 	case ok:
+		if old.recordKey() != h.recordKey() {
+			p.c.drop(old)
+		}
 		p.c.admit(h)
 	case why != rfc9111.ReasonAskedNoStore && (why != rfc9111.ReasonAuthorized || h.secret):
 		p.c.drop(old)

@@ -114,14 +114,15 @@ func (v *version) refuse(asked http.Header) {
 	v.qualms = w.errs
 }
 
-// same tells whether v and w have the same strong validator: an entity-tag, or, without one, Last-Modified.
+// same tells whether v, which is stored, and w have the same strong validator: an entity-tag, or, without one, Last-Modified, which is that of one
+// variant only.
 func (v *version) same(w *version) bool {
 	if etag(v.header) != "" || etag(w.header) != "" {
 		return strongEqual(etag(v.header), etag(w.header))
 	}
 	a, ok := firm(v.header, v.got)
 	b, ok2 := firm(w.header, w.got)
-	return ok && ok2 && a.Equal(b)
+	return ok && ok2 && a.Equal(b) && v.chosen(w.asked[0])
 }
 
 // join lets responses with one strong validator share what is known of their bytes (RFC 9111 §3.4).

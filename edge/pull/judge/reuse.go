@@ -21,7 +21,9 @@ func (c *Checker) reusable(w *verdict, x Exchange, v *version) {
 		w.errs = append(w.errs, v.bar...)
 		return // it is not there, so nothing else about it matters
 	}
-	w.errs = append(w.errs, v.qualms...)
+	if !v.unreachable(x) { // else stale is good enough
+		w.errs = append(w.errs, v.qualms...)
+	}
 	if !v.chosen(r.Header) {
 		w.must("RFC 9111 §4.1", "the fields that Vary names must be those of the stored request", "%s has Vary: %s", v.id,
 			v.header.Values("Vary"))

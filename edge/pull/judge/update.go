@@ -127,7 +127,7 @@ func (c *Checker) identified(target string, asked http.Header, bare *version) (f
 		return found, sure
 	case tag != "" || dated:
 		found = slices.DeleteFunc(chosen, func(v *version) bool { return !v.corresponds(bare) })
-		return found, latest(found)
+		return found, slices.DeleteFunc(latest(found), func(v *version) bool { return v.revary })
 	}
 	found = slices.DeleteFunc(slices.Clone(chosen), func(v *version) bool { return etag(v.header) != "" || v.header.Get("Last-Modified") != "" })
 	if len(chosen) == 1 {

@@ -42,6 +42,7 @@ type version struct {
 	invalid bool    // an unsafe request changed the target since
 	dead    string  // the X-Id of the 304 that replaced it
 	certain bool    // a client got all of it, and nothing speaks against storing it
+	revary  bool    // an update changed Vary: which request selects it now depends on how a cache reads that
 	oldAge  bool    // the Age field of an earlier version may still count
 }
 
@@ -103,6 +104,7 @@ func (v *version) merged(f Forwarded, asked http.Header, seq int) *version {
 		}
 	}
 	m.decide()
+	m.revary = v.revary || !slices.Equal(m.vary, v.vary)
 	same := func(then http.Header) bool { return selects(m.vary, then, asked) }
 	m.asked = append(v.asked[:1:1], slices.DeleteFunc(slices.Clone(v.asked[1:]), same)...)
 	m.asked = append(m.asked, asked)
