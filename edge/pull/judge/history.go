@@ -72,7 +72,7 @@ func (c *Checker) receive(x Exchange, f Forwarded, asked http.Header, before []*
 	switch {
 	case f.Response.Failed:
 	case f.Response.Status == http.StatusNotModified:
-		made = append(made, c.update(f, asked, v)...)
+		made = append(made, c.update(f, asked, v, before)...)
 	case f.Request.Method == http.MethodHead && f.Response.Status == http.StatusOK:
 		made = append(made, c.freshen(f, asked, before)...)
 	default:

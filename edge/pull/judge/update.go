@@ -72,9 +72,10 @@ func (v *version) dates(t time.Time) bool {
 }
 
 // update makes the versions that a 304 may have made of stored ones, and marks those that are replaced for certain (RFC 9111 §4.3.4). A 304 that
-// forbids storing, or should not be stored, leaves the stored version usable: the text neither updates nor drops it.
-func (c *Checker) update(f Forwarded, asked http.Header, bare *version) (made []*version) {
-	found, sure := c.identified(f.Request.Target, asked, bare)
+// forbids storing, or should not be stored, leaves the stored version usable: the text neither updates nor drops it. before are the versions that the
+// same exchange has made.
+func (c *Checker) update(f Forwarded, asked http.Header, bare *version, before []*version) (made []*version) {
+	found, sure := identified(slices.Concat(c.targets[f.Request.Target], before), asked, bare)
 	for _, v := range found {
 		m := v.merged(f, asked, c.seq)
 		m.from, m.judged = fromValidation, bare.judged
@@ -106,11 +107,14 @@ func (v *version) alike(w *version) bool {
 // strong entity-tag these are all that have it; with weak validators it is the latest that matches, which for a cache that forgot it is an
 // earlier one; without any, the only one, if it has none either. Beyond the text, a strong entity-tag also finds a response that Vary keeps from the
 // request: the origin said that it is the right one. Last-Modified always counts as weak.
-func (c *Checker) identified(target string, asked http.Header, bare *version) (found, sure []*version) {
+func identified(stored []*version, asked http.Header, bare *version) (found, sure []*version) {
 	tag := etag(bare.header)
 	_, dated := modified(bare.header, bare.got)
 	var chosen []*version
-	for _, v := range c.targets[target] {
+	for _, v := range stored {
+		if len(v.bar) > 0 {
+			continue
+		}
 		strong := strongEqual(tag, etag(v.header))
 		if v.chosen(asked) {
 			chosen = append(chosen, v)
@@ -158,7 +162,7 @@ func latest(vs []*version) []*version {
 // stale. before are the versions that the same exchange has made.
 func (c *Checker) freshen(f Forwarded, asked http.Header, before []*version) (made []*version) {
 	for _, v := range slices.Concat(c.targets[f.Request.Target], before) {
-		if v.method != http.MethodGet || !v.chosen(asked) {
+		if v.method != http.MethodGet || len(v.bar) > 0 || !v.chosen(asked) {
 			continue
 		}
 		m := v.merged(f, asked, c.seq)
