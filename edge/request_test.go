@@ -101,9 +101,11 @@ func testHosts(t *testing.T, newWeb opener) {
 			t.Errorf("Host %q: ETag of nothing", host)
 		}
 	}
-	// The absolute form has the host in the target (RFC 9112 §3.2.2).
-	if a := w.ask("GET", "http://www.example/file", "Host: nobody.example"); a.StatusCode != 200 {
-		t.Errorf("absolute form: %d", a.StatusCode)
+	// The absolute form has the host in the target, and no other one in Host (RFC 9112 §3.2.2).
+	for host, want := range map[string]int{"www.example": 200, "nobody.example": 400} {
+		if a := w.ask("GET", "http://www.example/file", "Host: "+host); a.StatusCode != want {
+			t.Errorf("absolute form beside Host %s: %d", host, a.StatusCode)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"perigee/edge/accesslog"
 	"perigee/edge/cache"
 	"perigee/edge/lane"
+	"perigee/edge/strict"
 	"perigee/object"
 )
 
@@ -153,7 +154,7 @@ func (s *Server) serveHTTP(ctx context.Context, ln net.Listener, grace time.Dura
 		},
 	}
 	accepting := make(chan error, 1)
-	go func() { accepting <- hs.Serve(ln) }()
+	go func() { accepting <- hs.Serve(strict.Listener{Listener: ln}) }()
 	var broken error
 	select {
 	case err := <-accepting:

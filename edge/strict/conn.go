@@ -32,6 +32,8 @@ type Conn struct {
 	one [1]byte
 	err error // nothing can be read any more
 	why error // what was refused
+	// flood is how much of a field without an end may still be read.
+	flood int
 }
 
 // state is where in the stream of messages the checks are.
@@ -63,12 +65,21 @@ const (
 // refused stands in the place of a message that is not let through: every server answers 400 to it.
 var refused = []byte("REFUSED\r\n\r\n")
 
+// tooLarge begins a message in the place of one whose head is too large. Its field goes on until the server has had enough, and answers 431.
+var tooLarge = []byte("GET / HTTP/1.1\r\nHost: large\r\nLarge: ")
+
+// maxFlood is beyond what a server that uses this package takes for a head, in bytes.
+const maxFlood = 1 << 20
+
 // Refused says why the connection was cut short, nil if it was not.
 func (c *Conn) Refused() error { return c.why }
 
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.out) == 0 {
+		if c.flood > 0 {
+			return c.pour(p), nil
+		}
 		if c.err != nil {
 			return 0, c.err
 		}
@@ -88,6 +99,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.out = nil
 	}
 	return n, nil
+}
+
+// pour yields more of a field that has no end.
+func (c *Conn) pour(p []byte) int {
+	n := min(len(p), c.flood)
+	for i := range p[:n] {
+		p[i] = 'a'
+	}
+	c.flood -= n
+	return n
 }
 
 // straight reads bytes of a body as they come, without a copy.
@@ -164,11 +185,14 @@ func (c *Conn) check() {
 // refuse ends the connection for reading, after something that no server accepts.
 func (c *Conn) refuse(why error) {
 	c.why, c.err, c.in = why, io.EOF, nil
-	if c.at == inHead {
+	switch {
+	case c.at != inHead:
+		c.err = io.ErrUnexpectedEOF
+	case why == errMany:
+		c.out, c.flood = append(c.out, tooLarge...), maxFlood
+	default:
 		c.out = append(c.out, refused...)
-		return
 	}
-	c.err = io.ErrUnexpectedEOF
 }
 
 // step checks the next part of a message and returns its length; 0 if it has not come to its end.

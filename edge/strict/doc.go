@@ -3,7 +3,7 @@
 // net/http is generous with what it accepts, as most servers are, and each is so in its own way: a line that ends with LF alone, a folded field, a length given
 // twice, or both ways. Where two programs in a row are generous in different ways, one of them can be made to see a request that the other did not. A Conn reads ahead of
 // the server: it holds a head back until it has seen all of it, follows the body to its end to find the next head, and puts a request that cannot be
-// right in the place of one that could be read in two ways. The server then answers 400 and closes.
+// right in the place of one that could be read in two ways. The server then answers 400 and closes; to a head that is too large, 431.
 //
 // It changes nothing else, decides nothing about what is asked, and knows no HTTP/2. A Conn starts no goroutine; its buffer is bounded by MaxHead.
 //
