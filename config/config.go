@@ -69,6 +69,7 @@ type API struct {
 	PublicURL   string   `yaml:"public_url"`
 	DefaultSite string   `yaml:"default_site"`
 	MaxUpload   Bytes    `yaml:"max_upload"`
+	SitesFile   string   `yaml:"sites_file"`
 	KeysFile    string   `yaml:"keys_file"`
 	Key         Secret   `yaml:"key"`
 	Session     Duration `yaml:"session"`

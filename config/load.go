@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -81,21 +82,12 @@ func overlayEnv(tree *node, env []string, ms *Mistakes) {
 		key, ok := keys[name]
 		if !ok {
 			if !serviceLink.MatchString(name) {
-				ms.add(name, "", "no key has this name%s", suggest(name, mapKeys(keys)))
+				ms.add(name, "", "no key has this name%s", suggest(name, slices.Sorted(maps.Keys(keys))))
 			}
 			continue
 		}
 		set(tree, key, &node{where: name, layer: fromEnv, text: value})
 	}
-}
-
-func mapKeys(m map[string]string) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // overlaySets lays "key=value" pairs over the tree.

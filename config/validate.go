@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"net/mail"
 	"net/netip"
@@ -139,6 +140,7 @@ func (v validator) api() {
 	if a.Session.Std() < time.Minute || a.Session.Std() > 30*24*time.Hour {
 		v.bad("api.session", "%v is not between 1m and 720h", a.Session)
 	}
+	v.sitesFile(a)
 	ring, err := keys.Open(keys.Config{File: a.KeysFile, Env: a.EnvKeys()})
 	if err != nil {
 		v.bad("api.keys_file", "%v", err)
@@ -147,6 +149,25 @@ func (v validator) api() {
 	if v.listen("api.listen", a.Listen) {
 		if err := keys.CheckListen(a.Listen, !ring.Empty(), "the API"); err != nil {
 			v.bad("api.listen", "%v", err)
+		}
+	}
+}
+
+func (v validator) sitesFile(a API) {
+	if a.SitesFile == "" {
+		return
+	}
+	sites, err := ReadSites(a.SitesFile)
+	var ms Mistakes
+	switch {
+	case errors.As(err, &ms):
+		*v.ms = append(*v.ms, ms...)
+	case err != nil:
+		v.bad("api.sites_file", "%v", err)
+	}
+	for _, s := range sites {
+		if string(s.Site) == a.DefaultSite && !slices.Contains(s.Hosts, v.c.Zone.HostOf(s.Site)) {
+			v.bad("api.sites_file", "it declares the default site %s without its host %s", s.Site, v.c.Zone.HostOf(s.Site))
 		}
 	}
 }
@@ -175,9 +196,18 @@ func (v validator) storage() {
 	if s.AccessKey != "" && s.AccessKey == s.EdgeAccessKey && s.IsEmbedded() {
 		v.bad("storage.edge_access_key", "it is the same as storage.access_key; edges get a key of their own that can only read")
 	}
+	v.moved("storage.embedded.listen", "storage.endpoint", "http", s.Embedded.Listen, s.IsEmbedded())
 	if v.listen("storage.embedded.listen", s.Embedded.Listen) && !keys.Loopback(s.Embedded.Listen) {
 		v.guarded("storage.embedded.listen", "storage.secret_key", s.SecretKey)
 		v.guarded("storage.embedded.listen", "storage.edge_secret_key", s.EdgeSecretKey)
+	}
+}
+
+// moved checks that who moves an embedded server has told its clients, too.
+func (v validator) moved(listenKey, clientKey, scheme, listen string, embedded bool) {
+	isDefault := func(key string) bool { return strings.HasPrefix(v.c.origins[key], "default.yaml:") }
+	if !embedded && !isDefault(listenKey) && isDefault(clientKey) {
+		v.bad(listenKey, "nobody would use the server there: %s is another address; set it to %s://%s", clientKey, scheme, listen)
 	}
 }
 
@@ -194,6 +224,7 @@ func (v validator) bus() {
 	if b.ControlUser == "" || b.EdgeUser == "" || b.ControlUser == b.EdgeUser {
 		v.bad("bus.edge_user", "bus.control_user and bus.edge_user are two different accounts")
 	}
+	v.moved("bus.listen", "bus.url", "nats", b.Listen, b.IsEmbedded())
 	if v.listen("bus.listen", b.Listen) && !keys.Loopback(b.Listen) {
 		v.guarded("bus.listen", "bus.control_password", b.ControlPassword)
 		v.guarded("bus.listen", "bus.edge_password", b.EdgePassword)

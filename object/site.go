@@ -94,6 +94,36 @@ type SiteRecord struct {
 	Origin *PullOrigin `json:"origin,omitempty"`
 }
 
+// SiteDeclaration is a site as people write it, in the API and in files.
+type SiteDeclaration struct {
+	Site  string    `json:"site"`
+	Kind  SiteKind  `json:"kind"` // Published if it is empty
+	Hosts []string  `json:"hosts"`
+	Rules SiteRules `json:"rules"`
+	// Origin is of a pull site.
+	Origin *PullOrigin `json:"origin"`
+}
+
+// Record returns the record to store, without a version: names are canonical, the rest is as it was declared. Errors wrap ErrInvalid.
+func (d SiteDeclaration) Record() (SiteRecord, error) {
+	r := SiteRecord{Format: 1, Kind: d.Kind, Rules: d.Rules, Origin: d.Origin}
+	if r.Kind == "" {
+		r.Kind = Published
+	}
+	var err error
+	if r.Site, err = ParseSite(d.Site); err != nil {
+		return r, err
+	}
+	for _, h := range d.Hosts {
+		host, err := ParseHost(h)
+		if err != nil {
+			return r, err
+		}
+		r.Hosts = append(r.Hosts, host)
+	}
+	return r, nil
+}
+
 // SiteRules are what a site lays down for all its files.
 type SiteRules struct {
 	// CacheControl is sent to clients on path URLs unless the pointer has its own; empty means

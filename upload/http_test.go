@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"testing"
@@ -324,6 +326,19 @@ func TestPurgeAndSites(t *testing.T) {
 	b.must(err)
 	if stored, err = b.read(object.SiteKey("blog")); err != nil || !bytes.Equal(stored, object.MarshalSite(rec)) {
 		t.Errorf("stored %s, %v", stored, err)
+	}
+	// What is declared is put in force, and what is in force is left alone.
+	for i, cc := range []string{"no-store", "no-store", "no-cache"} {
+		declared := object.SiteRecord{Format: 1, Site: "blog", Kind: object.Published, Hosts: rec.Hosts, Rules: object.SiteRules{CacheControl: cc}}
+		b.must(b.pub.DeclareSite(ctx, declared))
+		was := rec.Version
+		if rec, err = b.pub.cfg.Catalog.Site(ctx, "blog"); err != nil || rec.Rules.CacheControl != cc || (rec.Version == was) != (i == 1) {
+			t.Errorf("%d: %+v %v", i, rec, err)
+		}
+	}
+	b.must(b.pub.DeclareSite(ctx, object.SiteRecord{Format: 1, Site: "made", Kind: object.Published}))
+	if err := b.pub.DeclareSite(ctx, object.SiteRecord{Format: 1, Site: "made", Kind: object.Published, Hosts: rec.Hosts}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a host of another site: %v", err)
 	}
 	// A bucket that was replaced gets the records again; one that has them is left alone.
 	b.must(b.writer.Delete(ctx, object.SiteKey("blog")))

@@ -55,6 +55,24 @@ func (p *Publisher) EnsureSite(ctx context.Context, rec object.SiteRecord) (obje
 	return have, p.storeSite(ctx, rec.Site)
 }
 
+// DeclareSite brings a site to what rec says, makes it if there is none, and leaves it alone if it is so already. Errors are CreateSite's and UpdateSite's.
+func (p *Publisher) DeclareSite(ctx context.Context, rec object.SiteRecord) error {
+	have, err := p.cfg.Catalog.Site(ctx, rec.Site)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		_, err = p.CreateSite(ctx, rec)
+		return err
+	case err != nil:
+		return err
+	}
+	if rec.Version = have.Version; bytes.Equal(object.MarshalSite(rec), object.MarshalSite(have)) {
+		_, err = p.EnsureSite(ctx, rec)
+		return err
+	}
+	_, err = p.UpdateSite(ctx, rec, have.Version)
+	return err
+}
+
 // storedSite returns what the bucket has of a site's record; nil if nothing.
 func (p *Publisher) storedSite(ctx context.Context, site object.Site) ([]byte, error) {
 	body, _, err := p.cfg.Reader.Get(ctx, object.SiteKey(site), origin.GetOptions{})

@@ -66,7 +66,7 @@ func (s *Server) failWith(c *gin.Context, doing string, err error) {
 	case errors.Is(err, fs.ErrExist):
 		fail(c, http.StatusConflict, "exists", told(err, fs.ErrExist, " exists already"))
 	case errors.Is(err, fs.ErrPermission):
-		fail(c, http.StatusForbidden, "forbidden", err.Error())
+		fail(c, http.StatusForbidden, "forbidden", told(err, fs.ErrPermission, ""))
 	case errors.Is(err, context.DeadlineExceeded):
 		s.cfg.Log.Warn("request took too long", "doing", doing, "request", requestID(c), "err", err)
 		fail(c, http.StatusGatewayTimeout, "timeout", "It took too long to "+doing+". Try again; perigee doctor tells which part does not answer.")

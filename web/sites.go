@@ -21,22 +21,12 @@ func (s *Server) sites(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"sites": list})
 }
 
-// newSite is the body of POST /api/v1/sites.
-type newSite struct {
-	Site  string           `json:"site"`
-	Kind  object.SiteKind  `json:"kind"`
-	Hosts []string         `json:"hosts"`
-	Rules object.SiteRules `json:"rules"`
-	// Origin is of a pull site.
-	Origin *object.PullOrigin `json:"origin"`
-}
-
 func (s *Server) createSite(c *gin.Context) {
-	var body newSite
+	var body object.SiteDeclaration
 	if !s.readJSON(c, &body) {
 		return
 	}
-	rec, err := body.record()
+	rec, err := body.Record()
 	if err != nil {
 		s.failWith(c, "read the site", err)
 		return
@@ -52,14 +42,14 @@ func (s *Server) createSite(c *gin.Context) {
 
 // updateSite replaces a site's record: hosts, rules and origin. Its kind stays. If-Match compares the version.
 func (s *Server) updateSite(c *gin.Context) {
-	var body newSite
+	var body object.SiteDeclaration
 	if !s.readJSON(c, &body) {
 		return
 	}
 	if body.Site == "" {
 		body.Site = c.Param("site")
 	}
-	rec, err := body.record()
+	rec, err := body.Record()
 	if err == nil && string(rec.Site) != c.Param("site") {
 		fail(c, http.StatusBadRequest, "invalid", "The body is about another site than the address.")
 		return
@@ -75,24 +65,4 @@ func (s *Server) updateSite(c *gin.Context) {
 	}
 	s.cfg.Log.Info("site changed", "site", rec.Site, "version", rec.Version, "request", requestID(c))
 	c.JSON(http.StatusOK, rec)
-}
-
-// record returns the record to store; whoever stores it sets the version and validates the rest.
-func (b newSite) record() (object.SiteRecord, error) {
-	r := object.SiteRecord{Format: 1, Kind: b.Kind, Rules: b.Rules, Origin: b.Origin}
-	if r.Kind == "" {
-		r.Kind = object.Published
-	}
-	var err error
-	if r.Site, err = object.ParseSite(b.Site); err != nil {
-		return r, err
-	}
-	for _, h := range b.Hosts {
-		host, err := object.ParseHost(h)
-		if err != nil {
-			return r, err
-		}
-		r.Hosts = append(r.Hosts, host)
-	}
-	return r, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"perigee/catalog"
@@ -98,10 +99,15 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 type sites struct {
 	*upload.Publisher
 	catalog *catalog.Catalog
+	// declared are the sites of the configuration, which nobody else changes.
+	declared []object.SiteRecord
 }
 
 // UpdateSite implements web.Sites.
 func (s sites) UpdateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
+	if slices.ContainsFunc(s.declared, func(d object.SiteRecord) bool { return d.Site == rec.Site }) {
+		return rec, fmt.Errorf("site %s is declared in the file of api.sites_file: change it there, and start again: %w", rec.Site, fs.ErrPermission)
+	}
 	rec, err := s.Publisher.UpdateSite(ctx, rec, match)
 	if errors.Is(err, catalog.ErrPrecondition) {
 		err = fmt.Errorf("site %s: %w", rec.Site, web.ErrPrecondition)

@@ -90,7 +90,7 @@ type edgeCmd struct {
 	CacheSize string `placeholder:"SIZE" help:"Bytes on disk, such as 10GB."`
 	RAM       string `name:"ram" placeholder:"SIZE" help:"Bytes in memory for small files, such as 256MB."`
 	Origin    string `placeholder:"URL" help:"Be a caching reverse proxy of this HTTP origin alone, without bus, database and configuration."`
-	Rules     string `type:"path" placeholder:"FILE" help:"With --origin: rules for paths, a JSON list as the API takes it."`
+	Rules     string `type:"path" placeholder:"FILE" help:"With --origin: rules for paths, a list in YAML or JSON with the keys of the API."`
 	adminFlag
 }
 
@@ -100,7 +100,7 @@ func (c *edgeCmd) Run(a *app) error {
 		return c.runAlone(a)
 	}
 	if c.Rules != "" {
-		return errors.New("--rules is for an edge with --origin; the rules of a site in the fleet are part of its record: PUT /api/v1/sites/{site}")
+		return errors.New("--rules is for an edge with --origin; the rules of a site in the fleet are part of its record: see api.sites_file, or PUT /api/v1/sites/{site}")
 	}
 	return a.role(func(r *role) error {
 		e, err := r.cfg.EdgeNamed(c.Name)

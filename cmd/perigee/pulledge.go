@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -74,9 +72,11 @@ func (c *edgeCmd) startAlone(ctx context.Context, r *role) error {
 			return fmt.Errorf("%s: %w", f.flag, err)
 		}
 	}
-	list, err := readRules(c.Rules)
-	if err != nil {
-		return err
+	var list []object.Rule
+	if c.Rules != "" {
+		if list, err = config.ReadRules(c.Rules); err != nil {
+			return fmt.Errorf("--rules: %w", err)
+		}
 	}
 	addr := cmp.Or(c.Listen, aloneListen)
 	dir := c.Cache
@@ -110,32 +110,6 @@ func (c *edgeCmd) startAlone(ctx context.Context, r *role) error {
 	}
 	r.log.Info("the edge is up", "addr", ln.Addr(), "origin", u.Redacted(), "cache", dir, "size", size)
 	return nil
-}
-
-// readRules reads a file of rules; none without a file.
-func readRules(file string) (list []object.Rule, err error) {
-	if file == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("--rules: %w", err)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&list); err != nil {
-		line := 1 + bytes.Count(b[:min(d.InputOffset(), int64(len(b)))], []byte("\n"))
-		return nil, fmt.Errorf("--rules: %s, near line %d: %w: it must be a list of rules, such as [{\"path\": \"*.css\", \"ttl\": 3600}]", file, line, err)
-	}
-	if len(list) > object.MaxRules {
-		return nil, fmt.Errorf("--rules: %s has %d rules, at most %d", file, len(list), object.MaxRules)
-	}
-	for i := range list {
-		if err := list[i].Validate(); err != nil {
-			return nil, fmt.Errorf("--rules: %s: %w", file, err)
-		}
-	}
-	return list, nil
 }
 
 func openAlone(r *role, dir string, size int64) (*store.Store, error) {

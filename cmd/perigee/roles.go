@@ -164,6 +164,7 @@ type api struct {
 	console *web.Server
 	// prepared is closed when bucket and default site are there.
 	prepared chan struct{}
+	declared []object.SiteRecord // by the configuration
 }
 
 // startAPI starts the API and the console, and returns their listener.
@@ -236,7 +237,12 @@ func (a *api) build(ctx context.Context) error {
 		return err
 	}
 	proof.publisher = a.pub
-	all := sites{a.pub, a.catalog}
+	if f := r.cfg.API.SitesFile; f != "" {
+		if a.declared, err = config.ReadSites(f); err != nil {
+			return err
+		}
+	}
+	all := sites{a.pub, a.catalog, a.declared}
 	explain, err := newExplainer(r, a.m, all)
 	if err != nil {
 		return err
@@ -329,6 +335,11 @@ func (a *api) publish(ctx context.Context) error {
 func (a *api) prepare(ctx context.Context) error {
 	if err := a.writer.EnsureBucket(ctx); err != nil {
 		return err
+	}
+	for _, rec := range a.declared {
+		if err := a.pub.DeclareSite(ctx, rec); err != nil {
+			return fmt.Errorf("declare site %s: %w", rec.Site, err)
+		}
 	}
 	site := object.Site(a.r.cfg.API.DefaultSite)
 	if site == "" {
