@@ -39,7 +39,7 @@ type Config struct {
 	Name    string // in Cache-Status: a token
 	Records Records
 	Purges  Purges // may be nil
-	RAM     int64  // bytes in memory for small bodies that are asked for often; 0 for none
+	RAM     int64  // bytes in memory for heads, and for small bodies that are asked for often; 0 for none
 	Clock   clock.Clock
 	Log     *slog.Logger
 	// Answered is told of each answer when it is over; may be nil.
@@ -56,6 +56,9 @@ type Answer struct {
 	Outcome Outcome
 }
 
+// headShare is the part of the memory that heads have, as a divisor.
+const headShare = 8
+
 // fillMemory is how many bytes of chunks may be on their way from origins to the store at once, whatever the number of fills and readers.
 const fillMemory = 48 << 20
 
@@ -64,6 +67,8 @@ type Cache struct {
 	name    string
 	records Records
 	ram     *ram.Cache // nil for none
+	heads   *remembered[*head]
+	known   *remembered[keyRecord]
 	purges  Purges
 	clock   clock.Clock
 	log     *slog.Logger
@@ -100,8 +105,10 @@ func New(cfg Config) *Cache {
 		name: cfg.Name, records: cfg.Records, purges: cfg.Purges, clock: cfg.Clock, log: cfg.Log, told: cfg.Answered, via: newVia(),
 		waiting: map[string]*call{}, fills: map[string][]*fill{}, room: semaphore.NewWeighted(fillMemory),
 	}
+	c.heads = newRemembered[*head](cfg.RAM / headShare * 3 / 4)
+	c.known = newRemembered[keyRecord](cfg.RAM / headShare / 4)
 	if cfg.RAM > 0 {
-		c.ram = ram.New(ram.Config{Size: cfg.RAM})
+		c.ram = ram.New(ram.Config{Size: cfg.RAM - cfg.RAM/headShare})
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c

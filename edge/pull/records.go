@@ -27,9 +27,19 @@ type keyRecord struct {
 }
 
 func (c *Cache) keyRecord(key string) (r keyRecord) {
-	if b, ok := c.readName(recordKey(kindVary, key)); ok && json.Unmarshal(b, &r) != nil {
+	k := recordKey(kindVary, key)
+	ref, ok := c.records.Find(k)
+	if !ok {
 		return keyRecord{}
 	}
+	if r, ok = c.known.get(k, ref); ok {
+		return r
+	}
+	rec, err := c.records.Read(k, ref, nil)
+	if err != nil || json.Unmarshal(rec.Meta, &r) != nil {
+		return keyRecord{}
+	}
+	c.known.put(k, ref, r, len(rec.Meta))
 	return r
 }
 
@@ -38,11 +48,14 @@ func (c *Cache) changeKey(key string, change func(r *keyRecord)) {
 	c.keys.Lock()
 	defer c.keys.Unlock()
 	r := c.keyRecord(key)
+	r.Specs = slices.Clone(r.Specs) // what is remembered is shared
 	change(&r)
+	k := recordKey(kindVary, key)
 	b, err := json.Marshal(r)
 	if err == nil {
-		_, err = c.records.Put(store.Names, recordKey(kindVary, key), b, nil)
+		_, err = c.records.Put(store.Names, k, b, nil)
 	}
+	c.known.forget(k)
 	if err != nil {
 		c.log.Warn("what a key's responses depend on could not be written", "err", err)
 	}
@@ -69,19 +82,6 @@ func (c *Cache) forget(key string) {
 	c.changeKey(key, func(r *keyRecord) { r.Gone = now })
 }
 
-// readName reads the record of a name.
-func (c *Cache) readName(k store.Key) ([]byte, bool) {
-	ref, ok := c.records.Find(k)
-	if !ok {
-		return nil, false
-	}
-	rec, err := c.records.Read(k, ref, nil)
-	if err != nil {
-		return nil, false
-	}
-	return rec.Meta, true
-}
-
 // selectHead returns the newest stored response that a request selects (RFC 9111 §4.1). why says what stands against it, or why there is none.
 func (c *Cache) selectHead(key string, q http.Header) (best *head, why Reason) {
 	r := c.keyRecord(key)
@@ -89,7 +89,7 @@ func (c *Cache) selectHead(key string, q http.Header) (best *head, why Reason) {
 	if len(r.Specs) > 0 {
 		why = ReasonVariant
 	}
-	for _, vary := range append(r.Specs, nil) {
+	for _, vary := range append(r.Specs[:len(r.Specs):len(r.Specs)], nil) {
 		h := c.loadHead(key, vary, rfc9111.Selecting(vary, q))
 		switch {
 		case h == nil:
@@ -105,12 +105,22 @@ func (c *Cache) selectHead(key string, q http.Header) (best *head, why Reason) {
 // loadHead reads a stored response, nil if there is none.
 func (c *Cache) loadHead(key string, vary []string, selecting string) *head {
 	k := headKey(key, vary, selecting)
-	b, ok := c.readName(k)
+	ref, ok := c.records.Find(k)
 	if !ok {
 		return nil
 	}
-	h, err := decodeHead(b)
-	if err != nil || h.key != key || h.selecting != selecting || !slices.Equal(h.vary, vary) {
+	h, ok := c.heads.get(k, ref)
+	if !ok {
+		rec, err := c.records.Read(k, ref, nil)
+		if err != nil {
+			return nil
+		}
+		if h, err = decodeHead(rec.Meta); err != nil {
+			return nil
+		}
+		c.heads.put(k, ref, h, len(rec.Meta))
+	}
+	if h.key != key || h.selecting != selecting || !slices.Equal(h.vary, vary) {
 		return nil
 	}
 	return h
@@ -118,7 +128,9 @@ func (c *Cache) loadHead(key string, vary []string, selecting string) *head {
 
 // keep writes a head. An error means that nothing, not even what was there before, can be relied on, and the old one is dropped.
 func (c *Cache) keep(h *head) bool {
-	_, err := c.records.Put(store.Names, h.recordKey(), h.encode(), nil)
+	k := h.recordKey()
+	_, err := c.records.Put(store.Names, k, h.encode(), nil)
+	c.heads.forget(k)
 	if err != nil {
 		c.drop(h)
 		return false
