@@ -37,7 +37,7 @@ func newTransport(limit time.Duration, c clock.Clock) *http.Transport {
 		MaxIdleConns:          poolSize,
 		MaxIdleConnsPerHost:   poolSize,
 		IdleConnTimeout:       limit * 3 / 4, // retire an idle connection before its pending read times out
-		DisableCompression:    true,            // an object is its bytes: a transparently unpacked one has another length
+		DisableCompression:    true,          // an object is its bytes: a transparently unpacked one has another length
 	}
 }
 
