@@ -136,8 +136,10 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 	}
 	o.decision = s.steering.decide(client, o.family)
 	switch {
-	case o.edge != nil:
-		m.Answer = append(m.Answer, addressRecord(o.steered, o.edge.Addrs[o.family], s.ttl))
+	case len(o.edges) > 0:
+		for _, e := range o.edges {
+			m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], s.ttl))
+		}
 	case o.plan.Empty():
 		// Not "there is no such address", which resolvers would remember: nobody knows yet.
 		m.Rcode, m.Authoritative, m.Answer = dns.RcodeServerFailure, false, nil
@@ -151,8 +153,8 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 // account counts a decision and logs it for who debugs.
 func (s *Server) account(q *query, client netip.Addr, o outcome) {
 	edge := ""
-	if o.edge != nil {
-		edge = o.edge.Name
+	if len(o.edges) > 0 {
+		edge = o.edges[0].Name
 		s.counters.Steered.Add(1)
 		if o.plan.Lapsed() {
 			s.counters.LastGood.Add(1)

@@ -70,8 +70,8 @@ func (out *Decision) explain(o outcome, client netip.Addr) {
 	if !o.scope.IsValid() && client.IsValid() {
 		out.Scope, _ = client.Prefix(0)
 	}
-	if o.edge != nil {
-		out.Edge, out.Addr = o.edge.Name, o.edge.Addrs[o.family]
+	if len(o.edges) > 0 {
+		out.Edge, out.Addr = o.edges[0].Name, o.edges[0].Addrs[o.family]
 	}
 	out.Edges = o.plan.Rank(out.Place, o.family)
 	out.Fleet, out.Geo, out.Compiled = o.plan.Gen(), o.db.Passport(), o.compiled != nil

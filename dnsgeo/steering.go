@@ -71,21 +71,23 @@ func (s *steering) current() *state {
 // decision is one answer of steering.
 type decision struct {
 	*state
-	edge  *steer.Candidate // nil when there is none
-	scope netip.Prefix     // clients in it get the same; the zero Prefix when all clients do
+	edges []*steer.Candidate // best first; empty when there is none
+	scope netip.Prefix       // clients in it get the same; the zero Prefix when all clients do
 }
 
-// decide returns the edge for a client.
+// decide returns the edges for a client.
 func (s *steering) decide(client netip.Addr, f steer.Family) decision {
 	d := decision{state: s.current()}
 	if d.compiled != nil {
-		d.edge, d.scope = d.compiled.Find(client, f)
+		var n int
+		n, d.scope = d.compiled.Find(client)
+		d.edges = d.compiled.Answers()[n].Edges[f]
 	} else {
 		var place geo.Place
 		place, d.scope = d.db.Lookup(client)
-		d.edge = d.plan.Pick(place, f)
+		d.edges = d.plan.Choose(place).Edges[f]
 	}
-	if d.edge == nil {
+	if len(d.edges) == 0 {
 		d.scope = netip.Prefix{} // no edge can be reached over f: that depends on no client
 	}
 	return d

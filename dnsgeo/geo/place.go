@@ -9,6 +9,10 @@ import (
 type Place struct {
 	Country string `json:"country,omitempty"` // ISO 3166-1 alpha-2, upper case; "" when unknown
 	City    string `json:"city,omitempty"`    // English name; only data that carries names has it
+	// Region is the ISO 3166-2 code of the largest subdivision without its country, such as "BY"; "" when the data has none.
+	Region string `json:"region,omitempty"`
+	// ASN is the number of the autonomous system that announces the address; 0 when the data has none.
+	ASN uint32 `json:"asn,omitempty"`
 	// Lat and Lon are degrees north and east; they mean nothing unless Known.
 	Lat float64 `json:"lat"`
 	Lon float64 `json:"lon"`

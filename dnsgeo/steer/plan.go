@@ -155,13 +155,21 @@ func (p *Plan) Gen() uint64 { return p.gen }
 // Empty reports whether there is no edge to choose, of either family.
 func (p *Plan) Empty() bool { return p.empty() }
 
-// Pick returns the edge that a client at c is sent to over family f, nil when there is none. It does not allocate.
-func (p *Plan) Pick(c geo.Place, f Family) *Candidate {
-	i := p.pick(newOrigin(c), f)
-	if i < 0 {
-		return nil
+// Choose returns what a client at c is told.
+func (p *Plan) Choose(c geo.Place) Answer { return p.answer(p.pickBoth(c)) }
+
+func (p *Plan) pickBoth(c geo.Place) [2]int32 {
+	o := newOrigin(c)
+	return [2]int32{p.pick(o, IPv4), p.pick(o, IPv6)}
+}
+
+func (p *Plan) answer(picked [2]int32) (a Answer) {
+	for f, i := range picked {
+		if i >= 0 {
+			a.Edges[f] = []*Candidate{&p.edges[i].Candidate}
+		}
 	}
-	return &p.edges[i].Candidate
+	return a
 }
 
 func (p *Plan) pick(o origin, f Family) int32 {
@@ -175,7 +183,7 @@ func (p *Plan) pick(o origin, f Family) int32 {
 }
 
 // Rank returns every edge in the order in which it would be chosen for a client at c over family f, those that may not
-// be chosen last, nearest first. The first is the one that Pick picks, if it picks one.
+// be chosen last, nearest first. The first is the first of Choose, if there is one.
 func (p *Plan) Rank(c geo.Place, f Family) []Ranked {
 	type entry struct {
 		Ranked

@@ -106,7 +106,7 @@ func TestRank(t *testing.T) {
 			if got != x.want {
 				t.Errorf("got  %s\nwant %s", got, x.want)
 			}
-			picked := p.Pick(x.client, x.family)
+			picked := chosen(p, x.client, x.family)
 			if (picked == nil) != (len(ranked) == 0) || picked != nil && picked.Name != ranked[0].Name {
 				t.Errorf("Pick %+v, but Rank %s", picked, got)
 			}
@@ -120,7 +120,7 @@ func TestRank(t *testing.T) {
 func TestAnEdgeThereWasIsAnAnswer(t *testing.T) {
 	first := NewPlan(nil, snapshot(fra(), nyc()))
 	forgotten := NewPlan(first, &fleet.Snapshot{Gen: 9})
-	if c := forgotten.Pick(london, IPv4); c == nil || c.Name != "fra" {
+	if c := chosen(forgotten, london, IPv4); c == nil || c.Name != "fra" {
 		t.Errorf("all edges are forgotten: %+v", c)
 	}
 	if forgotten.Gen() != 9 {
@@ -133,14 +133,14 @@ func TestAnEdgeThereWasIsAnAnswer(t *testing.T) {
 	if r := again.Rank(london, IPv4); len(r) != 1 || r[0].Name != "nyc" || r[0].Reason != Nearest {
 		t.Errorf("after the edges came back: %+v", r)
 	}
-	if c := NewPlan(nil, nil).Pick(london, IPv4); c != nil {
+	if c := chosen(NewPlan(nil, nil), london, IPv4); c != nil {
 		t.Errorf("there never was an edge: %+v", c)
 	}
 }
 
 func TestOneFamilyMissingInTheWholeFleet(t *testing.T) {
 	p := NewPlan(nil, snapshot(node("a", 50, 8, "192.0.2.1"), down(node("b", 50, 8, "2001:db8::1"))))
-	if c := p.Pick(london, IPv6); c != nil {
+	if c := chosen(p, london, IPv6); c != nil {
 		t.Errorf("IPv6 goes to %s, which is down, though IPv4 would work", c.Name)
 	}
 	if r := p.Rank(london, IPv6); r[0].Name != "a" || r[0].Reason != NoAddress || r[1].Reason != Down {
@@ -150,7 +150,7 @@ func TestOneFamilyMissingInTheWholeFleet(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	p := NewPlan(nil, snapshot(node("a", 50, 8, "0.0.0.0", "::", "::ffff:192.0.2.1", "192.0.2.2", "2001:db8::1")))
-	c := p.Pick(london, IPv4)
+	c := chosen(p, london, IPv4)
 	if c.Addrs != (Addrs{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}) {
 		t.Errorf("%v", c.Addrs)
 	}
@@ -176,12 +176,12 @@ func TestEquallyNearEdgesShareClients(t *testing.T) {
 	const places = 3000
 	for i := range places {
 		c := at(40+float64(i%60)/4, -10+float64(i/60)/4)
-		was, is := three.Pick(c, IPv4).Name, four.Pick(c, IPv4).Name
+		was, is := chosen(three, c, IPv4).Name, chosen(four, c, IPv4).Name
 		share[is]++
 		if is != was && is != "fra3" {
 			t.Fatalf("when fra3 joined, a client of %s moved to %s", was, is)
 		}
-		if got := again.Pick(c, IPv4).Name; got != is {
+		if got := chosen(again, c, IPv4).Name; got != is {
 			t.Fatalf("the order in which edges are listed changed %s to %s", is, got)
 		}
 		if r := four.Rank(c, IPv4); r[0].Reason != Nearest || r[1].Reason != Tied {
@@ -196,6 +196,12 @@ func TestEquallyNearEdgesShareClients(t *testing.T) {
 }
 
 var world = sync.OnceValues(geo.Embedded)
+
+// chosen is the edge that a client is sent to.
+func chosen(p *Plan, c geo.Place, f Family) *Candidate {
+	a := p.Choose(c)
+	return a.First(f)
+}
 
 func embedded(t testing.TB) *geo.DB {
 	t.Helper()
@@ -247,8 +253,9 @@ func TestMapAgreesWithPlan(t *testing.T) {
 			a := inside(rng, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("2000::/3"), netip.MustParsePrefix("2a00::/13")}[rng.IntN(3)])
 			place, network := db.Lookup(a)
 			for _, f := range []Family{IPv4, IPv6} {
-				got, prefix := m.Find(a, f)
-				if want := p.Pick(place, f); got != want {
+				n, prefix := m.Find(a)
+				got, choice := m.Answers()[n].First(f), p.Choose(place)
+				if want := choice.First(f); got != want {
 					t.Fatalf("%v: the map says %+v, the plan %+v", a, got, want)
 				}
 				if ranked := p.Rank(place, f); got != nil && ranked[0].Name != got.Name {
@@ -259,7 +266,7 @@ func TestMapAgreesWithPlan(t *testing.T) {
 				}
 				for range 20 {
 					b := inside(rng, prefix)
-					if other, q := m.Find(b, f); other != got || q != prefix {
+					if other, q := m.Find(b); other != n || q != prefix {
 						t.Fatalf("%v in %v goes to %+v; %v in %v goes to %+v", a, prefix, got, b, q, other)
 					}
 				}
@@ -271,8 +278,8 @@ func TestMapAgreesWithPlan(t *testing.T) {
 func TestOneEdgeNeedsNoScope(t *testing.T) {
 	m := Compile(NewPlan(nil, snapshot(fra())), embedded(t))
 	for _, s := range []string{"81.2.69.142", "127.0.0.1", "2001:db8::1"} {
-		if c, p := m.Find(netip.MustParseAddr(s), IPv4); c.Name != "fra" || p.Bits() != 0 {
-			t.Errorf("%s: %s in %v", s, c.Name, p)
+		if n, p := m.Find(netip.MustParseAddr(s)); m.Answers()[n].First(IPv4).Name != "fra" || p.Bits() != 0 {
+			t.Errorf("%s: %d in %v", s, n, p)
 		}
 	}
 }
@@ -280,7 +287,7 @@ func TestOneEdgeNeedsNoScope(t *testing.T) {
 func TestFindDoesNotAllocate(t *testing.T) {
 	m := Compile(NewPlan(nil, snapshot(fra(), nyc(), sin())), embedded(t))
 	a := netip.MustParseAddr("81.2.69.142")
-	if n := testing.AllocsPerRun(100, func() { m.Find(a, IPv4); m.plan.Pick(london, IPv6) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { m.Find(a) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -315,6 +322,6 @@ func BenchmarkFind(b *testing.B) {
 		addrs[i] = inside(rng, netip.MustParsePrefix("0.0.0.0/0"))
 	}
 	for i := 0; b.Loop(); i++ {
-		m.Find(addrs[i%len(addrs)], IPv4)
+		m.Find(addrs[i%len(addrs)])
 	}
 }
