@@ -92,6 +92,32 @@ func TestReadSitesSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A server that is moved without its clients would be used by nobody; where it is a role alone, that is as it should be.
+func TestMovedServers(t *testing.T) {
+	for _, c := range []struct {
+		sets []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"bus.listen=127.0.0.1:14222"}, "bus.listen: nobody would use the server there"},
+		{[]string{"bus.listen=127.0.0.1:14222", "bus.url=nats://127.0.0.1:14222"}, ""},
+		{[]string{"storage.embedded.listen=127.0.0.1:19000"}, "set it to http://127.0.0.1:19000"},
+		{[]string{"storage.endpoint=https://s3.example"}, ""},
+	} {
+		cfg, err := Load("", nil, append(c.sets, "data="+t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%v: %v", c.sets, err)
+		}
+		err = cfg.ValidateTogether()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v: %v", c.sets, err)
+		}
+	}
+}
+
 func TestReadRules(t *testing.T) {
 	rules, err := ReadRules(declare(t, `[{"path": "*.css", "ttl": 3600}, {"path": "*", "bypass": true}]`))
 	if err != nil || len(rules) != 2 || *rules[0].TTL != 3600 || !*rules[1].Bypass {

@@ -38,6 +38,19 @@ func (c *Config) Validate() error {
 	return ms.err()
 }
 
+// ValidateTogether checks, beside all of Validate, what must fit where one process runs every role: an embedded server that was moved has its clients told. The error
+// is Mistakes.
+func (c *Config) ValidateTogether() error {
+	var ms Mistakes
+	if err := c.Validate(); err != nil && !errors.As(err, &ms) {
+		return err
+	}
+	v := validator{c, &ms}
+	v.moved("storage.embedded.listen", "storage.endpoint", "http", c.Storage.Embedded.Listen, c.Storage.IsEmbedded())
+	v.moved("bus.listen", "bus.url", "nats", c.Bus.Listen, c.Bus.IsEmbedded())
+	return ms.err()
+}
+
 // minToken is the least length of the admin token and of passwords that guard a listener beyond loopback.
 const minToken = 16
 
@@ -196,14 +209,13 @@ func (v validator) storage() {
 	if s.AccessKey != "" && s.AccessKey == s.EdgeAccessKey && s.IsEmbedded() {
 		v.bad("storage.edge_access_key", "it is the same as storage.access_key; edges get a key of their own that can only read")
 	}
-	v.moved("storage.embedded.listen", "storage.endpoint", "http", s.Embedded.Listen, s.IsEmbedded())
 	if v.listen("storage.embedded.listen", s.Embedded.Listen) && !keys.Loopback(s.Embedded.Listen) {
 		v.guarded("storage.embedded.listen", "storage.secret_key", s.SecretKey)
 		v.guarded("storage.embedded.listen", "storage.edge_secret_key", s.EdgeSecretKey)
 	}
 }
 
-// moved checks that who moves an embedded server has told its clients, too.
+// moved checks that who moves an embedded server has told its clients, too. Where the server is a role alone, it has none.
 func (v validator) moved(listenKey, clientKey, scheme, listen string, embedded bool) {
 	isDefault := func(key string) bool { return strings.HasPrefix(v.c.origins[key], "default.yaml:") }
 	if !embedded && !isDefault(listenKey) && isDefault(clientKey) {
@@ -224,7 +236,6 @@ func (v validator) bus() {
 	if b.ControlUser == "" || b.EdgeUser == "" || b.ControlUser == b.EdgeUser {
 		v.bad("bus.edge_user", "bus.control_user and bus.edge_user are two different accounts")
 	}
-	v.moved("bus.listen", "bus.url", "nats", b.Listen, b.IsEmbedded())
 	if v.listen("bus.listen", b.Listen) && !keys.Loopback(b.Listen) {
 		v.guarded("bus.listen", "bus.control_password", b.ControlPassword)
 		v.guarded("bus.listen", "bus.edge_password", b.EdgePassword)

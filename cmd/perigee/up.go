@@ -50,6 +50,9 @@ func runUp(ctx context.Context, r *role, readyFile string) error {
 // startUp starts the parts from the bottom to the top: storage, bus, edges, DNS, API, admin.
 func (r *role) startUp(ctx context.Context) (*addresses, error) {
 	at := &addresses{Edges: map[string]string{}}
+	if err := r.cfg.ValidateTogether(); err != nil {
+		return nil, err
+	}
 	listeners, err := r.edgeListeners()
 	if err != nil {
 		return nil, err
