@@ -18,7 +18,7 @@
 // # Life cycle
 //
 // New opens the sockets, so that a taken port is an error at once. Run serves until its context is cancelled, answers
-// what it has read, closes the sockets and returns when all its goroutines have ended: Config.Workers for UDP, at most
+// what it has read, closes the sockets and returns when all its goroutines have ended: Config.Sockets for UDP, at most
 // Config.MaxConns for TCP, one that compiles. A Server that is not run must be closed with Close. Without an address to
 // listen on a Server has no sockets and only explains; Run then compiles, nothing else.
 package dnsgeo

@@ -9,9 +9,9 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 
@@ -36,7 +36,7 @@ type Config struct {
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
 
-	Workers  int           // UDP queries answered at the same time; twice the processors when 0
+	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
 	MaxConns int           // open TCP connections; 512 when 0
 	Idle     time.Duration // after which a silent TCP connection is closed; 10 s when 0
 
@@ -54,8 +54,8 @@ type Server struct {
 	ttl      uint32
 	counters Counters
 
-	udp     *net.UDPConn // nil when there are no sockets
-	workers int
+	udp []*net.UDPConn // none when there are no sockets
+	hot atomic.Pointer[hot]
 
 	tcp   *net.TCPListener // nil when there are no sockets
 	slots chan struct{}    // one per open TCP connection
@@ -84,10 +84,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		workers: c.Workers, idle: c.Idle, conns: make(map[net.Conn]struct{}),
-	}
-	if s.workers <= 0 {
-		s.workers = 2 * runtime.GOMAXPROCS(0)
+		idle: c.Idle, conns: make(map[net.Conn]struct{}),
 	}
 	if s.idle <= 0 {
 		s.idle = 10 * time.Second
@@ -97,17 +94,20 @@ func New(c Config) (*Server, error) {
 		slots = 512
 	}
 	s.slots = make(chan struct{}, slots)
-	s.steering = newSteering(&c, &s.counters.Compiled)
+	s.steering = newSteering(&c, &s.counters.Compiled, s.prepare)
 	if c.Listen != "" {
-		if err := s.listen(c.Listen); err != nil {
+		if err := s.listen(c.Listen, c.Sockets); err != nil {
 			return nil, fmt.Errorf("dns server: %w", err)
 		}
 	}
 	return s, nil
 }
 
-// listen opens both sockets on the same port.
-func (s *Server) listen(address string) error {
+// listen opens all sockets on the same port.
+func (s *Server) listen(address string, sockets int) error {
+	if sockets <= 0 {
+		sockets = runtime.GOMAXPROCS(0)
+	}
 	// A port that is free for TCP may be taken for UDP. Only when any port will do is another one tried.
 	const tries = 20
 	for try := 1; ; try++ {
@@ -116,7 +116,7 @@ func (s *Server) listen(address string) error {
 			return err
 		}
 		at := l.Addr().(*net.TCPAddr)
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
+		u, err := udpSockets(&net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone}, sockets)
 		if err == nil {
 			s.tcp, s.udp = l.(*net.TCPListener), u
 			break
@@ -126,12 +126,15 @@ func (s *Server) listen(address string) error {
 			return err
 		}
 	}
-	// Best effort: a larger buffer only helps to survive bursts.
-	_ = s.udp.SetReadBuffer(1 << 20)
-	if s.udp.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
+	for _, c := range s.udp {
+		// Best effort: a larger buffer only helps to survive bursts.
+		_ = c.SetReadBuffer(1 << 20)
+		if !c.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
+			continue
+		}
 		// On a machine with several addresses the answer must leave from the one that was asked.
-		err4 := ipv4.NewPacketConn(s.udp).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
-		err6 := ipv6.NewPacketConn(s.udp).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+		err4 := ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+		err6 := ipv6.NewPacketConn(c).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 		if err4 != nil && err6 != nil {
 			return errors.Join(fmt.Errorf("ask for the destination of packets: %w", err4), s.Close())
 		}
@@ -139,12 +142,30 @@ func (s *Server) listen(address string) error {
 	return nil
 }
 
-// Addr is the address of both sockets; the zero AddrPort without any.
+// fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
+func (s *Server) fresh() *hot {
+	h := s.hot.Load()
+	if h == nil || h.state != s.steering.current() || h.names != s.names() {
+		return nil
+	}
+	return h
+}
+
+// prepare makes what the UDP loop answers by itself, if that is not there for this moment; steering calls it in the background.
+func (s *Server) prepare(st *state) {
+	names := s.names()
+	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.state == st && h.names == names {
+		return
+	}
+	s.hot.Store(s.newHot(names, st))
+}
+
+// Addr is the address of all sockets; the zero AddrPort without any.
 func (s *Server) Addr() netip.AddrPort {
 	if s.udp == nil {
 		return netip.AddrPort{}
 	}
-	return s.udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	return s.udp[0].LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 // Counters returns the server's counters.
@@ -155,7 +176,14 @@ func (s *Server) Close() error {
 	if s.udp == nil {
 		return nil
 	}
-	return errors.Join(s.udp.Close(), s.tcp.Close())
+	return errors.Join(closeAll(s.udp), s.tcp.Close())
+}
+
+func closeAll(socks []*net.UDPConn) (err error) {
+	for _, c := range socks {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // Run serves until ctx ends. It returns nil then, or the error that made it stop before, when everything that it
@@ -169,14 +197,16 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.steering.run(ctx) })
-	for range s.workers {
-		wg.Go(func() { cancel(s.serveUDP(ctx)) })
+	for _, c := range s.udp {
+		wg.Go(func() { cancel(s.serveSocket(ctx, c)) })
 	}
 	wg.Go(func() { cancel(s.serveTCP(ctx)) })
 	s.log.Info("dns: serving", "addr", s.Addr().String(), "zone", s.zone.origin)
 	<-ctx.Done()
 	// Readers wake up at once and see that ctx has ended; who is writing an answer finishes it.
-	_ = s.udp.SetReadDeadline(time.Unix(1, 0))
+	for _, c := range s.udp {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
 	s.endConns()
 	wg.Wait()
 	err := s.Close()
@@ -187,34 +217,6 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("dns server: %w", err)
 	}
 	return nil
-}
-
-// serveUDP answers packets, one after the other, until ctx ends.
-func (s *Server) serveUDP(ctx context.Context) error {
-	in, out := make([]byte, 4096), make([]byte, dns.MaxMsgSize)
-	for {
-		n, session, err := dns.ReadFromSessionUDP(s.udp, in)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("read UDP: %w", err)
-		default:
-			s.log.Warn("dns: read UDP", "err", err)
-			s.pause(ctx)
-			continue
-		}
-		s.counters.UDP.Add(1)
-		from := session.RemoteAddr().(*net.UDPAddr).AddrPort()
-		answer := s.respond(in[:n], from, false, out)
-		if answer == nil || from.Port() == 0 {
-			continue
-		}
-		if _, err := dns.WriteToSessionUDP(s.udp, answer, session); err != nil {
-			s.log.Debug("dns: write UDP", "to", from.String(), "err", err)
-		}
-	}
 }
 
 // pause waits a little after an error that may pass, so that it is not met again in a tight loop.

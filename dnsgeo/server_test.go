@@ -328,7 +328,7 @@ func TestRunEndsByItsContext(t *testing.T) {
 
 func TestRunReportsALostSocket(t *testing.T) {
 	r := prepare(t, nil)
-	if err := r.udp.Close(); err != nil {
+	if err := closeAll(r.udp); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "closed") {

@@ -21,6 +21,8 @@ type steering struct {
 
 	state atomic.Pointer[state]
 	kick  chan struct{} // wakes run when state has no map
+	// made is told of the state in force, in the background, whenever run has looked at it.
+	made func(*state)
 }
 
 // state is what is decided from. It is immutable.
@@ -35,8 +37,8 @@ type state struct {
 // refresh is how often run looks for news when no query does.
 const refresh = 100 * time.Millisecond
 
-func newSteering(c *Config, count *atomic.Uint64) *steering {
-	s := &steering{fleet: c.Fleet, geo: c.Geo, clock: c.Clock, count: count, kick: make(chan struct{}, 1)}
+func newSteering(c *Config, count *atomic.Uint64, made func(*state)) *steering {
+	s := &steering{fleet: c.Fleet, geo: c.Geo, clock: c.Clock, count: count, made: made, kick: make(chan struct{}, 1)}
 	snapshot := s.fleet()
 	s.state.Store(&state{db: s.geo.Current(), plan: steer.NewPlan(nil, snapshot), seen: snapshot != nil})
 	return s
@@ -109,6 +111,7 @@ func (s *steering) run(ctx context.Context) {
 			}
 			rest = s.clock.Now().Sub(start)
 		}
+		s.made(s.state.Load())
 		if rest > 0 {
 			t := s.clock.NewTimer(rest)
 			select {

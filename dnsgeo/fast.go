@@ -1,0 +1,252 @@
+package dnsgeo
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"perigee/dnsgeo/steer"
+)
+
+// tally is what a worker has counted since it last told Counters.
+type tally struct {
+	queries, ecs, steered, lapsed, answered uint64
+}
+
+// flush adds t to c and clears it.
+func (t *tally) flush(c *Counters) {
+	if t.queries == 0 {
+		return
+	}
+	c.UDP.Add(t.queries)
+	c.ECS.Add(t.ecs)
+	c.Steered.Add(t.steered)
+	c.LastGood.Add(t.lapsed)
+	c.rcode[dns.RcodeSuccess].Add(t.answered)
+	*t = tally{}
+}
+
+// asked is a query in the one form that the UDP loop answers by itself.
+type asked struct {
+	end   int // of the question
+	qtype uint16
+	edns  bool
+	do    bool
+	size  int          // how long the answer may be
+	ecs   []byte       // the data of the client-subnet option; nil for none
+	from  netip.Addr   // the client that steering looks at
+	key   [256]byte    // the canonical name in wire form
+	n     int          // its length
+	scope netip.Prefix // of the answer
+}
+
+// read parses a query: one question of class IN, no other record but one OPT. It reports false for all that is not so, or not right. It checks no more than
+// parse does, and no less: what it accepts, parse accepts, with the same meaning.
+func (q *asked) read(b []byte, from netip.Addr) bool {
+	// QR, opcode, AA and TC are clear; of the second byte only AD and CD may be set. The counts are 1, 0, 0 and 0 or 1.
+	if len(b) < headerSize+5 || b[2]&^1 != 0 || b[3]&^0x30 != 0 || binary.BigEndian.Uint32(b[4:]) != 1<<16 || binary.BigEndian.Uint32(b[8:]) > 1 {
+		return false
+	}
+	if !q.name(b) || q.end+4 > len(b) {
+		return false
+	}
+	q.qtype = binary.BigEndian.Uint16(b[q.end:])
+	class := binary.BigEndian.Uint16(b[q.end+2:])
+	q.end += 4
+	q.from, q.size, q.ecs, q.do = from, dns.MinMsgSize, nil, false
+	q.edns = b[11] == 1
+	if class != dns.ClassINET {
+		return false
+	}
+	if !q.edns {
+		return q.end == len(b)
+	}
+	return q.opt(b[q.end:])
+}
+
+// name reads the name of the question into key, in lower case.
+func (q *asked) name(b []byte) bool {
+	at := headerSize
+	for at < len(b) && at-headerSize < 255 {
+		n := int(b[at])
+		if n == 0 {
+			q.n = at + 1 - headerSize
+			q.end = at + 1
+			for i, c := range b[headerSize:q.end] {
+				if c-'A' < 26 { // lengths are below 64, and 'A' is 65
+					c += 'a' - 'A'
+				}
+				q.key[i] = c
+			}
+			return q.n <= 255
+		}
+		if n >= 64 {
+			return false
+		}
+		at += 1 + n
+	}
+	return false
+}
+
+// opt reads an OPT record that is all of b.
+func (q *asked) opt(b []byte) bool {
+	const fixed = 11
+	if len(b) < fixed || b[0] != 0 || binary.BigEndian.Uint16(b[1:]) != dns.TypeOPT || b[6] != 0 || int(binary.BigEndian.Uint16(b[9:])) != len(b)-fixed {
+		return false
+	}
+	q.size = min(max(int(binary.BigEndian.Uint16(b[3:])), dns.MinMsgSize), maxUDP)
+	q.do = b[7]&0x80 != 0
+	for b = b[fixed:]; len(b) > 0; {
+		if len(b) < 4 {
+			return false
+		}
+		n := 4 + int(binary.BigEndian.Uint16(b[2:]))
+		if len(b) < n {
+			return false
+		}
+		switch binary.BigEndian.Uint16(b) {
+		case dns.EDNS0SUBNET:
+			if q.ecs != nil || !q.subnet(b[4:n:n]) {
+				return false
+			}
+		case dns.EDNS0NSID, dns.EDNS0COOKIE:
+			return false // answered with more than the question asks for
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// subnet reads a client-subnet option, as parseSubnet does, of the two usual families.
+func (q *asked) subnet(b []byte) bool {
+	if len(b) < ecsHeader || b[0] != 0 || b[3] != 0 {
+		return false
+	}
+	source, addr := int(b[2]), b[ecsHeader:]
+	if len(addr) != (source+7)/8 || source%8 != 0 && addr[len(addr)-1]<<(source%8) != 0 {
+		return false
+	}
+	switch {
+	case b[1] == 1 && source <= 32:
+		var a [4]byte
+		copy(a[:], addr)
+		if source > 0 {
+			q.from = netip.AddrFrom4(a)
+		}
+	case b[1] == 2 && source <= 128:
+		var a [16]byte
+		copy(a[:], addr)
+		if source > 0 {
+			q.from = netip.AddrFrom16(a)
+		}
+		if q.from.Is4In6() {
+			return false
+		}
+	default:
+		return false
+	}
+	q.ecs = b
+	return true
+}
+
+// answer writes the answer to in to out and returns its length; 0 for what is not answered here. It does not allocate. out has room for maxUDP bytes.
+func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally) int {
+	if !q.read(in, from) {
+		return 0
+	}
+	e, ok := h.table[string(q.key[:q.n])]
+	if !ok {
+		return 0
+	}
+	p, steered := h.records(q, e)
+	if p == nil {
+		return 0
+	}
+	length := q.end + len(p.records)
+	if q.edns {
+		length += 11
+		if q.ecs != nil {
+			length += 4 + len(q.ecs)
+		}
+	}
+	if length > q.size {
+		return 0 // to be cut
+	}
+	q.write(in, out, p)
+	t.answered++
+	if q.ecs != nil {
+		t.ecs++
+	}
+	if steered {
+		t.steered++
+		if h.state.plan.Lapsed() {
+			t.lapsed++
+		}
+	}
+	return length
+}
+
+// records finds what answers q, nil for none.
+func (h *hot) records(q *asked, e hotName) (p *packed, steered bool) {
+	q.scope = netip.Prefix{}
+	for i := range e.sets {
+		if e.sets[i].qtype == q.qtype {
+			return &e.sets[i].packed, false
+		}
+	}
+	f := steer.IPv4
+	switch {
+	case !e.steered:
+		return nil, false
+	case q.qtype == dns.TypeAAAA:
+		f = steer.IPv6
+	case q.qtype != dns.TypeA:
+		return nil, false
+	}
+	n, scope := h.state.compiled.Find(q.from)
+	if p = &h.steered[n][f]; p.answers == 0 {
+		return nil, false
+	}
+	q.scope = scope
+	return p, true
+}
+
+// write writes the message.
+func (q *asked) write(in, out []byte, p *packed) {
+	copy(out, in[:q.end])
+	out[2] = in[2]&1 | 0x84 // RD as it came, QR, AA
+	out[3] = in[3] & 0x10   // CD as it came
+	binary.BigEndian.PutUint16(out[6:], p.answers)
+	binary.BigEndian.PutUint16(out[8:], p.authorities)
+	n := q.end + copy(out[q.end:], p.records)
+	extra := p.additionals
+	if q.edns {
+		extra++
+		q.writeOPT(out[n:])
+	}
+	binary.BigEndian.PutUint16(out[10:], extra)
+}
+
+// writeOPT writes our OPT record (RFC 6891 §6.1.2), with the client-subnet option if there was one (RFC 7871 §7.2.1).
+func (q *asked) writeOPT(b []byte) {
+	length := 0
+	if q.ecs != nil {
+		length = 4 + len(q.ecs)
+		binary.BigEndian.PutUint16(b[11:], dns.EDNS0SUBNET)
+		binary.BigEndian.PutUint16(b[13:], uint16(len(q.ecs)))
+		copy(b[15:], q.ecs)
+		b[15+3] = 0
+		if q.ecs[2] > 0 && q.scope.IsValid() {
+			b[15+3] = byte(q.scope.Bits())
+		}
+	}
+	b[0] = 0
+	binary.BigEndian.PutUint16(b[1:], dns.TypeOPT)
+	binary.BigEndian.PutUint16(b[3:], maxUDP)
+	b[5], b[6], b[7], b[8] = 0, 0, 0, 0
+	if q.do {
+		b[7] = 0x80
+	}
+	binary.BigEndian.PutUint16(b[9:], uint16(length))
+}

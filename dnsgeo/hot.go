@@ -1,0 +1,118 @@
+package dnsgeo
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+
+	"perigee/dnsgeo/steer"
+)
+
+// hot is what the UDP loop answers by itself: the names, the records and the steering map of one moment, in wire form. It is immutable. Whatever it has
+// no answer for, and everything while the moment has passed and the next one is being made, is answered by Server.respond, to the same effect.
+type hot struct {
+	names *Names
+	state *state // has a map
+	// table has the steered names and those with static records, by canonical wire form.
+	table map[string]hotName
+	// steered are the records of each answer of the map, by its number and family.
+	steered [][2]packed
+}
+
+// hotName is what is known of a name.
+type hotName struct {
+	steered bool
+	sets    []hotSet
+}
+
+// hotSet is the answer for one type of a name.
+type hotSet struct {
+	qtype uint16
+	packed
+}
+
+// packed is records in wire form, for a message whose question owns them all: names are compressed to point there.
+type packed struct {
+	answers, authorities, additionals uint16 // how many there are
+	records                           []byte
+}
+
+// maxHotSets bounds the static sets that are kept in wire form; the others of a large zone are packed when they are asked for.
+const maxHotSets = 100_000
+
+// newHot makes the wire forms of a moment.
+func (s *Server) newHot(names *Names, st *state) *hot {
+	h := &hot{names: names, state: st, table: make(map[string]hotName)}
+	for _, a := range st.compiled.Answers() {
+		var of [2]packed
+		for f := range of {
+			of[f] = packAddresses(a.Edges[f], steer.Family(f), s.ttl)
+		}
+		h.steered = append(h.steered, of)
+	}
+	if names != nil {
+		for name, steered := range names.hosts {
+			if steered && s.zone.resolve(names, name, dns.TypeA).steered == name {
+				h.table[wireName(name)] = hotName{steered: true}
+			}
+		}
+	}
+	sets := 0
+	for name, n := range s.zone.nodes {
+		e := hotName{steered: h.table[wireName(name)].steered}
+		for qtype := range n {
+			if p, ok := s.packSet(names, name, qtype); ok && sets < maxHotSets {
+				e.sets = append(e.sets, hotSet{qtype, p})
+				sets++
+			}
+		}
+		if e.steered || len(e.sets) > 0 {
+			h.table[wireName(name)] = e
+		}
+	}
+	return h
+}
+
+// wireName returns the wire form of a canonical name.
+func wireName(name string) string {
+	var b [256]byte
+	n, err := dns.PackDomainName(name, b[:], 0, nil, false)
+	if err != nil {
+		return "" // no name that a query can ask for
+	}
+	return string(b[:n])
+}
+
+// packAddresses packs the addresses of edges as records of the question's name.
+func packAddresses(edges []*steer.Candidate, f steer.Family, ttl uint32) (p packed) {
+	qtype := dns.TypeA
+	if f == steer.IPv6 {
+		qtype = dns.TypeAAAA
+	}
+	for _, e := range edges {
+		addr := e.Addrs[f].AsSlice()
+		b := binary.BigEndian.AppendUint16(p.records, 0xc000|headerSize)
+		b = binary.BigEndian.AppendUint16(b, qtype)
+		b = binary.BigEndian.AppendUint16(b, dns.ClassINET)
+		b = binary.BigEndian.AppendUint32(b, ttl)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(addr)))
+		p.records = append(b, addr...)
+		p.answers++
+	}
+	return p
+}
+
+// packSet packs what the zone has for a name and type, if that is an answer and not something that depends on how it was asked.
+func (s *Server) packSet(names *Names, name string, qtype uint16) (p packed, ok bool) {
+	f := s.zone.resolve(names, name, qtype)
+	if f.rcode != dns.RcodeSuccess || !f.authoritative || f.steered != "" || len(f.answer) == 0 || f.answer[0].Header().Rrtype != qtype {
+		return p, false
+	}
+	m := &dns.Msg{Compress: true, Question: []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}, Answer: f.answer, Ns: f.authority, Extra: f.extra}
+	b, err := m.Pack()
+	if err != nil || len(b) > maxUDP {
+		return p, false
+	}
+	at := headerSize + len(wireName(name)) + 4
+	return packed{uint16(len(f.answer)), uint16(len(f.authority)), uint16(len(f.extra)), b[at:]}, true
+}
