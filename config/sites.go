@@ -71,46 +71,73 @@ func ReadRules(path string) ([]object.Rule, error) {
 
 // readList hands each entry of the list in a file to take, as JSON. What the schema does not know is a mistake.
 func readList(path string, schema reflect.Type, take func(entry []byte) error) error {
-	b, err := readLimited(path, maxFile)
-	if err != nil {
-		return fmt.Errorf("read declarations: %w", err)
-	}
 	var ms Mistakes
-	var doc, more yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF): // an empty file declares nothing
-		return nil
-	case err != nil:
-		where, what := syntaxError(path, err)
-		ms.add(where, "", "%s", what)
-		return ms.err()
+	root, err := readDocument(path, &ms)
+	if err != nil || root == nil {
+		return errors.Join(err, ms.err())
 	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		ms.add(at(path, more.Line), "", "a second document begins here; one file is one document")
-		return ms.err()
-	}
-	root := doc.Content[0]
 	if root.Kind != yaml.SequenceNode {
 		ms.add(at(path, root.Line), "", "expected a list, each entry of which begins with \"- \"")
 		return ms.err()
 	}
 	for _, entry := range root.Content {
-		r := declReader{name: path, ms: &ms}
-		before := len(ms)
-		v := r.value(entry, schema, nil)
-		if len(ms) > before {
-			continue
-		}
-		j, err := json.Marshal(v)
-		if err == nil {
-			err = take(j)
-		}
-		if err != nil {
-			ms.add(at(path, entry.Line), "", "%s", strings.TrimPrefix(err.Error(), "json: "))
-		}
+		takeEntry(path, entry, schema, take, &ms)
 	}
 	return ms.err()
+}
+
+// readTable is readList for a file that is one entry.
+func readTable(path string, schema reflect.Type, take func(entry []byte) error) error {
+	var ms Mistakes
+	root, err := readDocument(path, &ms)
+	if err != nil || root == nil {
+		return errors.Join(err, ms.err())
+	}
+	if root.Kind != yaml.MappingNode {
+		ms.add(at(path, root.Line), "", "expected keys with values, such as \"names: [www]\"")
+		return ms.err()
+	}
+	takeEntry(path, root, schema, take, &ms)
+	return ms.err()
+}
+
+// readDocument reads the one YAML document of a file; nil if it is empty, or wrong, which ms then says.
+func readDocument(path string, ms *Mistakes) (*yaml.Node, error) {
+	b, err := readLimited(path, maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("read declarations: %w", err)
+	}
+	var doc, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		where, what := syntaxError(path, err)
+		ms.add(where, "", "%s", what)
+		return nil, nil
+	}
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		ms.add(at(path, more.Line), "", "a second document begins here; one file is one document")
+		return nil, nil
+	}
+	return doc.Content[0], nil
+}
+
+// takeEntry hands one entry to take, unless something is wrong with its form.
+func takeEntry(path string, entry *yaml.Node, schema reflect.Type, take func(entry []byte) error, ms *Mistakes) {
+	before := len(*ms)
+	v := declReader{name: path, ms: ms}.value(entry, schema, nil)
+	if len(*ms) > before {
+		return
+	}
+	j, err := json.Marshal(v)
+	if err == nil {
+		err = take(j)
+	}
+	if err != nil {
+		ms.add(at(path, entry.Line), "", "%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
 }
 
 // unmarshalEntry decodes an entry whose keys were checked.
@@ -186,7 +213,9 @@ func (r declReader) table(y *yaml.Node, t reflect.Type, path []string) any {
 	if known {
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			fields[name] = t.Field(i).Type
+			if name != "-" {
+				fields[name] = t.Field(i).Type
+			}
 		}
 	}
 	out := map[string]any{}

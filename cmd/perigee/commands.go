@@ -157,11 +157,16 @@ type dnsCmd struct {
 	Name   string `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
 	Listen string `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
 	Geo    string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table."`
+	Zone   string `type:"path" placeholder:"FILE" help:"A server alone, without bus and bucket: the records of its zone (RFC 1035). Needs --fleet."`
+	Fleet  string `type:"path" placeholder:"FILE" help:"With --zone: the steered names and the edges, in YAML or JSON."`
 	adminFlag
 }
 
 // Run runs the DNS server.
 func (c *dnsCmd) Run(a *app) error {
+	if (c.Zone == "") != (c.Fleet == "") {
+		return errors.New("a DNS server alone needs both --zone and --fleet; one of the fleet needs neither")
+	}
 	return a.role(func(r *role) error {
 		d := &r.cfg.DNS
 		for _, f := range []struct {
@@ -171,6 +176,9 @@ func (c *dnsCmd) Run(a *app) error {
 			if f.text != "" {
 				*f.to = f.text
 			}
+		}
+		if c.Zone != "" {
+			return errors.Join(c.alone(a.ctx, r), r.stop())
 		}
 		m, err := r.joinFleet(a.ctx, c.Name, asNode, nil, filepath.Join(d.State, "fleet.json"))
 		if err != nil {
