@@ -11,7 +11,8 @@ import (
 
 // tally is what a worker has counted since it last told Counters.
 type tally struct {
-	queries, ecs, steered, lapsed, answered uint64
+	queries, ecs, steered, lapsed uint64
+	answered                      [4]uint64 // by response code
 }
 
 // flush adds t to c and clears it.
@@ -23,7 +24,11 @@ func (t *tally) flush(c *Counters) {
 	c.ECS.Add(t.ecs)
 	c.Steered.Add(t.steered)
 	c.LastGood.Add(t.lapsed)
-	c.rcode[dns.RcodeSuccess].Add(t.answered)
+	for code, n := range t.answered {
+		if n > 0 {
+			c.rcode[code].Add(n)
+		}
+	}
 	*t = tally{}
 }
 
@@ -150,20 +155,24 @@ func (q *asked) subnet(b []byte) bool {
 	return true
 }
 
+// reply is what a query is answered with.
+type reply struct {
+	*packed
+	rcode   byte
+	steered bool
+	denied  bool // the first record is that of the origin
+}
+
 // answer writes the answer to in to out and returns its length; 0 for what is not answered here. It does not allocate. out has room for maxUDP bytes.
 func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally) int {
 	if !q.read(in, from) {
 		return 0
 	}
-	e, ok := h.table[string(q.key[:q.n])]
+	r, ok := h.find(q)
 	if !ok {
 		return 0
 	}
-	p, steered := h.records(q, e)
-	if p == nil {
-		return 0
-	}
-	length := q.end + len(p.records)
+	length := q.end + len(r.records)
 	if q.edns {
 		length += 11
 		if q.ecs != nil {
@@ -173,12 +182,12 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 	if length > q.size {
 		return 0 // to be cut
 	}
-	q.write(in, out, p)
-	t.answered++
+	h.write(q, in, out, r)
+	t.answered[r.rcode&3]++
 	if q.ecs != nil {
 		t.ecs++
 	}
-	if steered {
+	if r.steered {
 		t.steered++
 		if h.state.plan.Lapsed() {
 			t.lapsed++
@@ -187,40 +196,60 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 	return length
 }
 
-// records finds what answers q, nil for none.
-func (h *hot) records(q *asked, e hotName) (p *packed, steered bool) {
+// find finds what answers q; false when more than a look-up is needed.
+func (h *hot) find(q *asked) (reply, bool) {
 	q.scope = netip.Prefix{}
+	if q.qtype == dns.TypeNone || q.qtype == dns.TypeOPT || q.qtype == dns.TypeDS || q.qtype >= 128 && q.qtype <= 255 {
+		return reply{}, false
+	}
+	e, ok := h.table[string(q.key[:q.n])]
+	if !ok {
+		return reply{packed: &h.denial, rcode: dns.RcodeNameError, denied: true}, h.absent(q)
+	}
 	for i := range e.sets {
 		if e.sets[i].qtype == q.qtype {
-			return &e.sets[i].packed, false
+			return reply{packed: &e.sets[i].packed}, true
 		}
 	}
 	f := steer.IPv4
 	switch {
-	case !e.steered:
-		return nil, false
+	case e.apart:
+		return reply{}, false
+	case !e.steered || q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
+		return reply{packed: &h.denial, denied: true}, true
 	case q.qtype == dns.TypeAAAA:
 		f = steer.IPv6
-	case q.qtype != dns.TypeA:
-		return nil, false
 	}
 	n, scope := h.state.compiled.Find(q.from)
-	if p = &h.steered[n][f]; p.answers == 0 {
-		return nil, false
-	}
+	p := &h.steered[n][f]
 	q.scope = scope
-	return p, true
+	return reply{packed: p, steered: true}, p.answers > 0
+}
+
+// absent reports whether a name that is not in the table lies in the zone, and nothing stands for it: no wildcard of, and no delegation at, the names above.
+func (h *hot) absent(q *asked) bool {
+	key := q.key[:q.n]
+	for len(key) > len(h.origin) {
+		key = key[1+int(key[0]):]
+		if e, ok := h.table[string(key)]; ok {
+			return !e.apart && !h.wild
+		}
+	}
+	return false
 }
 
 // write writes the message.
-func (q *asked) write(in, out []byte, p *packed) {
+func (h *hot) write(q *asked, in, out []byte, r reply) {
 	copy(out, in[:q.end])
-	out[2] = in[2]&1 | 0x84 // RD as it came, QR, AA
-	out[3] = in[3] & 0x10   // CD as it came
-	binary.BigEndian.PutUint16(out[6:], p.answers)
-	binary.BigEndian.PutUint16(out[8:], p.authorities)
-	n := q.end + copy(out[q.end:], p.records)
-	extra := p.additionals
+	out[2] = in[2]&1 | 0x84       // RD as it came, QR, AA
+	out[3] = in[3]&0x10 | r.rcode // CD as it came
+	binary.BigEndian.PutUint16(out[6:], r.answers)
+	binary.BigEndian.PutUint16(out[8:], r.authorities)
+	n := q.end + copy(out[q.end:], r.records)
+	if r.denied {
+		binary.BigEndian.PutUint16(out[q.end:], 0xc000|uint16(headerSize+q.n-len(h.origin)))
+	}
+	extra := r.additionals
 	if q.edns {
 		extra++
 		q.writeOPT(out[n:])

@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -13,16 +14,21 @@ import (
 type hot struct {
 	names *Names
 	state *state // has a map
-	// table has the steered names and those with static records, by canonical wire form.
+	// table has every name of the zone that exists, by canonical wire form.
 	table map[string]hotName
 	// steered are the records of each answer of the map, by its number and family.
 	steered [][2]packed
+	origin  string // of the zone, in wire form
+	denial  packed // the SOA that comes with a denial; its first two bytes are to point to the origin within the question
+	wild    bool   // the zone has wildcards
 }
 
 // hotName is what is known of a name.
 type hotName struct {
 	steered bool
-	sets    []hotSet
+	// apart says that more than a look-up is needed: an alias, a delegation.
+	apart bool
+	sets  []hotSet
 }
 
 // hotSet is the answer for one type of a name.
@@ -42,7 +48,7 @@ const maxHotSets = 100_000
 
 // newHot makes the wire forms of a moment.
 func (s *Server) newHot(names *Names, st *state) *hot {
-	h := &hot{names: names, state: st, table: make(map[string]hotName)}
+	h := &hot{names: names, state: st, table: make(map[string]hotName), origin: wireName(s.zone.origin), denial: packDenial(s.zone)}
 	for _, a := range st.compiled.Answers() {
 		var of [2]packed
 		for f := range of {
@@ -51,26 +57,40 @@ func (s *Server) newHot(names *Names, st *state) *hot {
 		h.steered = append(h.steered, of)
 	}
 	if names != nil {
-		for name, steered := range names.hosts {
-			if steered && s.zone.resolve(names, name, dns.TypeA).steered == name {
-				h.table[wireName(name)] = hotName{steered: true}
-			}
+		for name := range names.hosts {
+			f := s.zone.resolve(names, name, dns.TypeA)
+			h.table[wireName(name)] = hotName{steered: f.steered == name, apart: !f.authoritative}
 		}
 	}
 	sets := 0
 	for name, n := range s.zone.nodes {
-		e := hotName{steered: h.table[wireName(name)].steered}
+		key := wireName(name)
+		e := h.table[key]
+		e.apart = e.apart || len(n[dns.TypeCNAME]) > 0 || s.zone.cut(name, dns.TypeA) != ""
+		h.wild = h.wild || strings.HasPrefix(name, "*.")
 		for qtype := range n {
-			if p, ok := s.packSet(names, name, qtype); ok && sets < maxHotSets {
-				e.sets = append(e.sets, hotSet{qtype, p})
-				sets++
+			p, ok := s.packSet(names, name, qtype)
+			if ok = ok && sets < maxHotSets; !ok {
+				e.apart = true
+				continue
 			}
+			e.sets = append(e.sets, hotSet{qtype, p})
+			sets++
 		}
-		if e.steered || len(e.sets) > 0 {
-			h.table[wireName(name)] = e
-		}
+		h.table[key] = e
 	}
 	return h
+}
+
+// packDenial packs the SOA of a denial (RFC 2308 §3), for an owner that is a pointer.
+func packDenial(z *zone) packed {
+	soa := z.deny(found{}).authority[0]
+	b := make([]byte, dns.MaxMsgSize)
+	n, err := dns.PackRR(soa, b, 0, nil, false)
+	if err != nil {
+		return packed{} // newZone has packed one that is longer
+	}
+	return packed{authorities: 1, records: append([]byte{0, 0}, b[len(wireName(z.origin)):n]...)}
 }
 
 // wireName returns the wire form of a canonical name.
