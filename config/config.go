@@ -139,7 +139,10 @@ type DNS struct {
 	TTL    Duration `yaml:"ttl"`
 	Geo    string   `yaml:"geo"`
 	State  string   `yaml:"state"`
-	Admin  string   `yaml:"admin"`
+	NSID   string   `yaml:"nsid"`
+	// Explain has the networks that may ask for the reasons of an answer.
+	Explain []netip.Prefix `yaml:"explain"`
+	Admin   string         `yaml:"admin"`
 }
 
 // Edge is one edge.

@@ -20,7 +20,11 @@ func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byt
 		s.counters.Dropped.Add(1)
 		return nil
 	}
+	q.tcp = tcp
 	m := q.reply(rcode)
+	if q.nsid && s.nsid != "" {
+		option(m, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: s.nsid})
+	}
 	if rcode == dns.RcodeSuccess {
 		s.answer(&q, from.Addr(), m)
 	}
@@ -92,6 +96,13 @@ func (s *Server) answer(q *query, from netip.Addr, m *dns.Msg) {
 		if sub.client.IsValid() {
 			client = sub.client
 		}
+	}
+	if name := s.explained(q, from); name != "" {
+		s.explain(q, name, client, m)
+		if q.subnet != nil {
+			option(m, &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: sub.reply(netip.Prefix{})})
+		}
+		return
 	}
 	o := s.content(q, client, m)
 	if q.subnet != nil {

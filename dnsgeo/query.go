@@ -22,6 +22,9 @@ type query struct {
 	size    uint16 // UDP payload the sender can take, at least 512
 	do      bool   // DNSSEC OK
 	subnet  []byte // data of the client-subnet option; nil when there is none
+	nsid    bool   // who answers is asked for (RFC 5001)
+
+	tcp bool // it came over TCP
 }
 
 const headerSize = 12
@@ -112,11 +115,14 @@ func (q *query) opt(fixed, options []byte) bool {
 		if len(options) < 4+n {
 			return false
 		}
-		if code == dns.EDNS0SUBNET {
+		switch code {
+		case dns.EDNS0SUBNET:
 			if q.subnet != nil {
 				return false
 			}
 			q.subnet = options[4 : 4+n : 4+n]
+		case dns.EDNS0NSID:
+			q.nsid = true
 		}
 		options = options[4+n:]
 	}

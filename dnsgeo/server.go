@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,11 @@ type Config struct {
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
 
+	// NSID is what a client is told that asks which server answers (RFC 5001); empty tells nothing.
+	NSID string
+	// Explain has the networks whose clients may ask for the reasons of an answer, as TXT of _explain.<name> over TCP.
+	Explain []netip.Prefix
+
 	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
 	MaxConns int           // open TCP connections; 512 when 0
 	Idle     time.Duration // after which a silent TCP connection is closed; 10 s when 0
@@ -53,6 +59,9 @@ type Server struct {
 	steering *steering
 	ttl      uint32
 	counters Counters
+
+	nsid       string // in hexadecimal
+	explainers []netip.Prefix
 
 	udp []*net.UDPConn // none when there are no sockets
 	hot atomic.Pointer[hot]
@@ -84,7 +93,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		idle: c.Idle, conns: make(map[net.Conn]struct{}),
+		idle: c.Idle, nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, conns: make(map[net.Conn]struct{}),
 	}
 	if s.idle <= 0 {
 		s.idle = 10 * time.Second

@@ -41,7 +41,7 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	}
 	s, err := dnsgeo.New(dnsgeo.Config{
 		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
-		Geo: places, Log: r.log, Clock: r.clock,
+		Geo: places, NSID: r.cfg.DNS.NSID, Explain: r.cfg.DNS.Explain, Log: r.log, Clock: r.clock,
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, listenAdvice(err))

@@ -147,7 +147,7 @@ func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Boa
 	}
 	return dnsgeo.Config{
 		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
-		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
+		Fleet: b.Snapshot, Geo: places, NSID: r.cfg.DNS.NSID, Explain: r.cfg.DNS.Explain, Log: r.log, Clock: r.clock,
 	}
 }
 
