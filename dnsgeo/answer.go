@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/steer"
 )
 
@@ -25,7 +26,7 @@ func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byt
 	if q.nsid && s.nsid != "" {
 		option(m, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: s.nsid})
 	}
-	if rcode == dns.RcodeSuccess {
+	if rcode == dns.RcodeSuccess && s.bake(&q, from.Addr(), m) && q.asked {
 		s.answer(&q, from.Addr(), m)
 	}
 	size := dns.MaxMsgSize
@@ -49,6 +50,25 @@ func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byt
 		s.counters.rcode[m.Rcode].Add(1)
 	}
 	return b
+}
+
+// bake answers the COOKIE option of a query. It reports false, and sets m's rcode, for one that is malformed (RFC 7873 §5.2.2), and for a query that asks for nothing else where
+// there are no cookies.
+func (s *Server) bake(q *query, from netip.Addr, m *dns.Msg) bool {
+	if s.cookies == nil || q.cookie == nil {
+		if !q.asked {
+			m.Rcode = dns.RcodeFormatError
+		}
+		return q.asked
+	}
+	now := s.clock.Now()
+	v := s.cookies.Check(q.cookie, from, now)
+	if v == cookie.Malformed {
+		m.Rcode = dns.RcodeFormatError
+		return false
+	}
+	option(m, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: s.cookies.Reply(nil, q.cookie, v, from, now)})
+	return true
 }
 
 // reply returns the answer to q with nothing in it but the question, as far as it was read, and an OPT record if q

@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/steer"
 )
 
@@ -34,16 +35,20 @@ func (t *tally) flush(c *Counters) {
 
 // asked is a query in the one form that the UDP loop answers by itself.
 type asked struct {
-	end   int // of the question
-	qtype uint16
-	edns  bool
-	do    bool
-	size  int          // how long the answer may be
-	ecs   []byte       // the data of the client-subnet option; nil for none
-	from  netip.Addr   // the client that steering looks at
-	key   [256]byte    // the canonical name in wire form
-	n     int          // its length
-	scope netip.Prefix // of the answer
+	end    int // of the question
+	qtype  uint16
+	edns   bool
+	do     bool
+	size   int    // how long the answer may be
+	ecs    []byte // the data of the client-subnet option; nil for none
+	cookie []byte // the data of the COOKIE option; nil for none
+	proven bool   // the cookie is good: the client is who it says
+	baked  []byte // the data of the COOKIE option of the answer
+	crumbs [cookie.Size]byte
+	from   netip.Addr   // the client that steering looks at
+	key    [256]byte    // the canonical name in wire form
+	n      int          // its length
+	scope  netip.Prefix // of the answer
 }
 
 // read parses a query: one question of class IN, no other record but one OPT. It reports false for all that is not so, or not right. It checks no more than
@@ -59,7 +64,7 @@ func (q *asked) read(b []byte, from netip.Addr) bool {
 	q.qtype = binary.BigEndian.Uint16(b[q.end:])
 	class := binary.BigEndian.Uint16(b[q.end+2:])
 	q.end += 4
-	q.from, q.size, q.ecs, q.do = from, dns.MinMsgSize, nil, false
+	q.from, q.size, q.ecs, q.cookie, q.baked, q.do, q.proven = from, dns.MinMsgSize, nil, nil, nil, false, false
 	q.edns = b[11] == 1
 	if class != dns.ClassINET {
 		return false
@@ -115,7 +120,11 @@ func (q *asked) opt(b []byte) bool {
 			if q.ecs != nil || !q.subnet(b[4:n:n]) {
 				return false
 			}
-		case dns.EDNS0NSID, dns.EDNS0COOKIE:
+		case dns.EDNS0COOKIE:
+			if q.cookie == nil {
+				q.cookie = b[4:n:n]
+			}
+		case dns.EDNS0NSID:
 			return false // answered with more than the question asks for
 		}
 		b = b[n:]
@@ -165,9 +174,6 @@ type reply struct {
 
 // answer writes the answer to in to out and returns its length; 0 for what is not answered here. It does not allocate. out has room for maxUDP bytes.
 func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally) int {
-	if !q.read(in, from) {
-		return 0
-	}
 	r, ok := h.find(q)
 	if !ok {
 		return 0
@@ -177,6 +183,9 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 		length += 11
 		if q.ecs != nil {
 			length += 4 + len(q.ecs)
+		}
+		if len(q.baked) > 0 {
+			length += 4 + len(q.baked)
 		}
 	}
 	if length > q.size {
@@ -260,19 +269,9 @@ func (h *hot) write(q *asked, in, out []byte, r reply) {
 	binary.BigEndian.PutUint16(out[10:], extra)
 }
 
-// writeOPT writes our OPT record (RFC 6891 §6.1.2), with the client-subnet option if there was one (RFC 7871 §7.2.1).
+// writeOPT writes our OPT record (RFC 6891 §6.1.2), with the cookie (RFC 7873 §5.2) and the client-subnet option if there was one (RFC 7871 §7.2.1).
 func (q *asked) writeOPT(b []byte) {
-	length := 0
-	if q.ecs != nil {
-		length = 4 + len(q.ecs)
-		binary.BigEndian.PutUint16(b[11:], dns.EDNS0SUBNET)
-		binary.BigEndian.PutUint16(b[13:], uint16(len(q.ecs)))
-		copy(b[15:], q.ecs)
-		b[15+3] = 0
-		if q.ecs[2] > 0 && q.scope.IsValid() {
-			b[15+3] = byte(q.scope.Bits())
-		}
-	}
+	const fixed = 11
 	b[0] = 0
 	binary.BigEndian.PutUint16(b[1:], dns.TypeOPT)
 	binary.BigEndian.PutUint16(b[3:], maxUDP)
@@ -280,5 +279,23 @@ func (q *asked) writeOPT(b []byte) {
 	if q.do {
 		b[7] = 0x80
 	}
-	binary.BigEndian.PutUint16(b[9:], uint16(length))
+	n := fixed
+	if len(q.baked) > 0 {
+		n += writeOption(b[n:], dns.EDNS0COOKIE, q.baked)
+	}
+	if q.ecs != nil {
+		scope := &b[n+4+3]
+		n += writeOption(b[n:], dns.EDNS0SUBNET, q.ecs)
+		*scope = 0
+		if q.ecs[2] > 0 && q.scope.IsValid() {
+			*scope = byte(q.scope.Bits())
+		}
+	}
+	binary.BigEndian.PutUint16(b[9:], uint16(n-fixed))
+}
+
+func writeOption(b []byte, code uint16, data []byte) int {
+	binary.BigEndian.PutUint16(b, code)
+	binary.BigEndian.PutUint16(b[2:], uint16(len(data)))
+	return 4 + copy(b[4:], data)
 }

@@ -1,15 +1,21 @@
 package dnsgeo
 
 import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"perigee/dnsgeo/cookie"
+	"perigee/dnsgeo/limit"
 	"perigee/dnsgeo/steer"
 )
 
@@ -20,7 +26,7 @@ func (r *rig) ready() *hot {
 	next := *st
 	next.compiled = steer.Compile(st.plan, st.db)
 	r.steering.state.Store(&next)
-	r.Server.prepare(&next)
+	r.hot.Store(r.newHot(r.Server.names(), &next))
 	h := r.fresh()
 	if h == nil {
 		r.t.Fatal("nothing is made")
@@ -31,24 +37,26 @@ func (r *rig) ready() *hot {
 // compare asks both ways; it reports whether the short one answered.
 func (r *rig) compare(h *hot, packet []byte, from netip.AddrPort) bool {
 	r.t.Helper()
-	var q asked
-	var t tally
+	a := answerer{s: r.Server, hot: h, now: time.Now()}
 	var out [maxUDP]byte
-	n := h.answer(&q, packet, from.Addr(), out[:], &t)
+	if !a.q.read(packet, from.Addr()) || !a.bake(from.Addr()) {
+		return false
+	}
+	n := h.answer(&a.q, packet, from.Addr(), out[:], &a.t)
 	if n == 0 {
 		return false
 	}
 	want := r.respond(packet, from, false, make([]byte, dns.MaxMsgSize))
-	var a, b dns.Msg
-	if err := a.Unpack(out[:n]); err != nil {
+	var x, y dns.Msg
+	if err := x.Unpack(out[:n]); err != nil {
 		r.t.Fatalf("query % x: fast % x: %v", packet, out[:n], err)
 	}
-	if err := b.Unpack(want); err != nil {
+	if err := y.Unpack(want); err != nil {
 		r.t.Fatalf("query % x: slow % x: %v", packet, want, err)
 	}
 	// The library leaves compression out of what is short, and compressed names inside records are in the case of the question.
-	if a.Question[0] != b.Question[0] || !strings.EqualFold(a.String(), b.String()) {
-		r.t.Fatalf("query % x from %v\nfast: %v\nslow: %v", packet, from, &a, &b)
+	if x.Question[0] != y.Question[0] || !strings.EqualFold(x.String(), y.String()) {
+		r.t.Fatalf("query % x from %v\nfast: %v\nslow: %v", packet, from, &x, &y)
 	}
 	return true
 }
@@ -81,6 +89,9 @@ func randomQuery(rng *rand.Rand) []byte {
 			}
 			opt.Option = append(opt.Option, e)
 		}
+		if rng.IntN(4) == 0 {
+			opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: make([]byte, []int{8, 24, 8, 3, 41}[rng.IntN(5)])})
+		}
 		if rng.IntN(6) == 0 {
 			opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: uint16(rng.UintN(70)), Data: make([]byte, rng.IntN(9))})
 		}
@@ -99,6 +110,20 @@ func randomQuery(rng *rand.Rand) []byte {
 func TestFastAnswersAreTheSlowOnes(t *testing.T) {
 	t.Run("with a wildcard", func(t *testing.T) { testFastAnswers(t, nil) })
 	t.Run("without", func(t *testing.T) { testFastAnswers(t, withoutWildcard) })
+	t.Run("with cookies", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { // the time is in the cookies
+			testFastAnswers(t, func(c *Config) { c.Listen, c.Cookies = "", jar(t) })
+		})
+	})
+}
+
+func jar(t testing.TB) *cookie.Jar {
+	t.Helper()
+	j, err := cookie.NewDerived(make([]byte, cookie.MinKey), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
 }
 
 func withoutWildcard(c *Config) { c.Records = strings.Replace(c.Records, "*.wild", "any.wild", 1) }
@@ -158,14 +183,14 @@ func TestFastAnswersDoNotAllocate(t *testing.T) {
 	m.SetEdns0(1232, false)
 	m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{81, 2, 69, 0}})
 	b, _ := m.Pack()
-	var q asked
-	var tl tally
+	a := answerer{s: r.Server}
 	var out [maxUDP]byte
-	from := netip.MustParseAddr("192.0.2.1")
+	from := netip.MustParseAddrPort("192.0.2.1:53")
 	if n := testing.AllocsPerRun(100, func() {
-		if r.fresh().answer(&q, b, from, out[:], &tl) == 0 {
+		if a.begin(); a.answer(b, from, out[:]) == 0 || a.t.answered[0] == 0 {
 			t.Fatal("not answered")
 		}
+		a.end()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -221,4 +246,103 @@ func TestAnswersComeFromTheAddressThatWasAsked(t *testing.T) {
 		}
 		conn.Close()
 	}
+}
+
+// TestCookies: a client that returns what it was given is known, over UDP and TCP; one that asks for nothing but a cookie gets it (RFC 7873 §5.4).
+func TestCookies(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Cookies = jar(t) })
+	ask := func(network string, option []byte, questions int) (*dns.Msg, []byte) {
+		t.Helper()
+		m := new(dns.Msg)
+		m.SetQuestion("www.perigee.test.", dns.TypeA)
+		m.Question = m.Question[:questions]
+		m.SetEdns0(1232, false)
+		if option != nil {
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: option})
+		}
+		a, _, err := (&dns.Client{Net: network}).Exchange(m, r.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range a.IsEdns0().Option {
+			if c, ok := o.(*dns.EDNS0_COOKIE); ok {
+				b, _ := hex.DecodeString(c.Cookie)
+				return a, b
+			}
+		}
+		return a, nil
+	}
+	mine := []byte{1, 2, 3, 4, 5, 6, 7, 8}
+	for _, network := range []string{"udp", "tcp"} {
+		a, got := ask(network, mine, 1)
+		if len(got) != cookie.Size || !bytes.Equal(got[:8], mine) || len(a.Answer) != 1 {
+			t.Fatalf("%s: %x %v", network, got, a)
+		}
+		if a, again := ask(network, got, 1); !bytes.Equal(again, got) || len(a.Answer) != 1 {
+			t.Errorf("%s: a good cookie changes: %x %v", network, again, a)
+		}
+		if a, alone := ask(network, mine, 0); len(alone) != cookie.Size || a.Rcode != dns.RcodeSuccess {
+			t.Errorf("%s: alone: %x %v", network, alone, a)
+		}
+		if a, _ := ask(network, mine[:5], 1); a.Rcode != dns.RcodeFormatError {
+			t.Errorf("%s: malformed: %v", network, a)
+		}
+		if a, none := ask(network, nil, 1); none != nil || len(a.Answer) != 1 {
+			t.Errorf("%s: none: %x %v", network, none, a)
+		}
+		if a, _ := ask(network, nil, 0); a.Rcode != dns.RcodeFormatError {
+			t.Errorf("%s: nothing is asked: %v", network, a)
+		}
+	}
+}
+
+// TestFloodsAreLimited: who has not shown that it is at its address gets so much, by name and not by type; who has is not limited.
+func TestFloodsAreLimited(t *testing.T) {
+	const rate = 10
+	limiter, err := limit.New(limit.Config{Rates: [5]int{rate, rate, rate, rate, rate}, Slip: 2}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := prepare(t, func(c *Config) { c.Listen, c.Cookies, c.Limit = "", jar(t), limiter })
+		r.ready()
+		a := answerer{s: r.Server}
+		a.begin()
+		var out [maxUDP]byte
+		flood := func(from string, option []byte, name func(i int) string) (whole, cut, asked, sent int) {
+			for i := range 1000 {
+				m := new(dns.Msg)
+				m.SetQuestion(name(i), dns.TypeA)
+				m.SetEdns0(1232, false)
+				if option != nil {
+					m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: option})
+				}
+				b, _ := m.Pack()
+				n := a.answer(b, netip.AddrPortFrom(netip.MustParseAddr(from), 53), out[:])
+				asked, sent = asked+len(b), sent+n
+				switch {
+				case n == 0:
+				case out[2]&2 != 0:
+					cut++
+				default:
+					whole++
+				}
+			}
+			return whole, cut, asked, sent
+		}
+		same := func(int) string { return "www.perigee.test." }
+		random := func(i int) string { return fmt.Sprintf("n%d.perigee.test.", i) }
+		wild := func(i int) string { return fmt.Sprintf("n%d.wild.perigee.test.", i) }
+		for i, name := range []func(int) string{same, random, wild} {
+			whole, cut, asked, sent := flood(fmt.Sprintf("192.0.%d.1", i), nil, name)
+			if whole > 3*rate || cut < 400 || cut > 600 || sent > asked {
+				t.Errorf("%d: %d whole and %d cut answers; %d bytes for %d", i, whole, cut, sent, asked)
+			}
+		}
+		client := netip.MustParseAddr("198.51.100.7")
+		good := r.cookies.Make(nil, [8]byte{1}, client, a.now)
+		if whole, _, _, _ := flood(client.String(), good, same); whole != 1000 {
+			t.Errorf("a known client gets %d of 1000", whole)
+		}
+	})
 }

@@ -23,6 +23,7 @@ type query struct {
 	do      bool   // DNSSEC OK
 	subnet  []byte // data of the client-subnet option; nil when there is none
 	nsid    bool   // who answers is asked for (RFC 5001)
+	cookie  []byte // data of the COOKIE option; nil when there is none
 
 	tcp bool // it came over TCP
 }
@@ -48,11 +49,15 @@ func parse(b []byte) (q query, rcode int, drop bool) {
 	if q.opcode != dns.OpcodeQuery {
 		return q, dns.RcodeNotImplemented, false
 	}
-	if binary.BigEndian.Uint16(b[4:]) != 1 {
+	off, ok := headerSize, true
+	switch binary.BigEndian.Uint16(b[4:]) {
+	case 0: // for a cookie alone: RFC 7873 §5.4
+	case 1:
+		off, ok = q.question(b)
+	default:
 		return q, dns.RcodeFormatError, false
 	}
-	off, ok := q.question(b)
-	if !ok || !q.records(b, off) {
+	if !ok || !q.records(b, off) || !q.asked && q.cookie == nil {
 		return q, dns.RcodeFormatError, false
 	}
 	return q, dns.RcodeSuccess, false
@@ -123,6 +128,10 @@ func (q *query) opt(fixed, options []byte) bool {
 			q.subnet = options[4 : 4+n : 4+n]
 		case dns.EDNS0NSID:
 			q.nsid = true
+		case dns.EDNS0COOKIE:
+			if q.cookie == nil { // of several the first counts
+				q.cookie = options[4 : 4+n : 4+n]
+			}
 		}
 		options = options[4+n:]
 	}

@@ -17,7 +17,9 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"perigee/clock"
+	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/limit"
 	"perigee/fleet"
 )
 
@@ -41,6 +43,10 @@ type Config struct {
 	NSID string
 	// Explain has the networks whose clients may ask for the reasons of an answer, as TXT of _explain.<name> over TCP.
 	Explain []netip.Prefix
+	// Cookies makes and checks DNS cookies (RFC 7873); nil takes no notice of them.
+	Cookies *cookie.Jar
+	// Limit bounds what goes to one network over UDP; nil bounds nothing.
+	Limit *limit.Limiter
 
 	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
 	MaxConns int           // open TCP connections; 512 when 0
@@ -62,6 +68,8 @@ type Server struct {
 
 	nsid       string // in hexadecimal
 	explainers []netip.Prefix
+	cookies    *cookie.Jar
+	limit      *limit.Limiter
 
 	udp []*net.UDPConn // none when there are no sockets
 	hot atomic.Pointer[hot]
@@ -93,7 +101,8 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		idle: c.Idle, nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, conns: make(map[net.Conn]struct{}),
+		idle: c.Idle, nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain,
+		cookies: c.Cookies, limit: c.Limit, conns: make(map[net.Conn]struct{}),
 	}
 	if s.idle <= 0 {
 		s.idle = 10 * time.Second

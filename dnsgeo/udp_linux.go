@@ -64,8 +64,7 @@ func udpSockets(address *net.UDPAddr, n int) (socks []*net.UDPConn, err error) {
 
 // worker serves one socket.
 type worker struct {
-	s    *Server
-	conn *net.UDPConn
+	a    answerer
 	raw  syscall.RawConn
 	anew bool // the socket is bound to all addresses: the answer must leave from the one that was asked
 
@@ -79,8 +78,6 @@ type worker struct {
 	errno       syscall.Errno
 	// read and write are receive and transmit as the poller calls them: made once, so that no call allocates.
 	read, write func(fd uintptr) bool
-	q           asked
-	t           tally
 }
 
 // serveSocket answers the packets of one socket until ctx ends.
@@ -89,7 +86,7 @@ func (s *Server) serveSocket(ctx context.Context, conn *net.UDPConn) error {
 	if err != nil {
 		return fmt.Errorf("serve UDP: %w", err)
 	}
-	w := &worker{s: s, conn: conn, raw: raw, anew: conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}
+	w := &worker{a: answerer{s: s}, raw: raw, anew: conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}
 	w.read, w.write = w.receive, w.transmit
 	for i := range w.recv {
 		w.iov[i].Base = &w.in[i][0]
@@ -143,36 +140,27 @@ func (w *worker) receive(fd uintptr) bool {
 
 // answer answers the batch.
 func (w *worker) answer() {
-	h := w.s.fresh()
+	w.a.begin()
 	out := 0
 	for i := range w.count {
 		from, ok := addrPort(&w.from[i])
-		w.t.queries++
-		if !ok || from.Port() == 0 {
+		if !ok {
 			continue
 		}
-		packet, n := w.in[i][:w.recv[i].n], 0
-		if h != nil {
-			n = h.answer(&w.q, packet, from.Addr(), w.out[out][:], &w.t)
+		if n := w.a.answer(w.in[i][:w.recv[i].n], from, w.out[out][:]); n > 0 {
+			w.oiov[out].SetLen(n)
+			w.address(out, i)
+			out++
 		}
-		if n == 0 {
-			b := w.s.respond(packet, from, false, w.out[out][:])
-			if n = copy(w.out[out][:], b); n == 0 || n < len(b) {
-				continue
-			}
-		}
-		w.oiov[out].SetLen(n)
-		w.address(out, i)
-		out++
 	}
-	w.t.flush(&w.s.counters)
+	w.a.end()
 	for w.sent = 0; w.sent < out; {
 		w.count = out
 		if err := w.raw.Write(w.write); err != nil {
 			return
 		}
 		if w.errno != 0 {
-			w.s.log.Debug("dns: write UDP", "err", w.errno)
+			w.a.s.log.Debug("dns: write UDP", "err", w.errno)
 			w.sent++ // this one cannot be sent, others may
 		}
 	}

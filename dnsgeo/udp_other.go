@@ -23,8 +23,7 @@ func udpSockets(address *net.UDPAddr, _ int) ([]*net.UDPConn, error) {
 // serveSocket answers packets, one after the other, until ctx ends.
 func (s *Server) serveSocket(ctx context.Context, conn *net.UDPConn) error {
 	in, out := make([]byte, 4096), make([]byte, dns.MaxMsgSize)
-	var q asked
-	var t tally
+	a := answerer{s: s}
 	for {
 		n, session, err := dns.ReadFromSessionUDP(conn, in)
 		switch {
@@ -38,21 +37,14 @@ func (s *Server) serveSocket(ctx context.Context, conn *net.UDPConn) error {
 			s.pause(ctx)
 			continue
 		}
-		t.queries++
-		from := session.RemoteAddr().(*net.UDPAddr).AddrPort()
-		var answer []byte
-		if h := s.fresh(); h != nil {
-			answer = out[:h.answer(&q, in[:n], from.Addr(), out, &t)]
-		}
-		if len(answer) == 0 {
-			answer = s.respond(in[:n], from, false, out)
-		}
-		t.flush(&s.counters)
-		if len(answer) == 0 || from.Port() == 0 {
+		a.begin()
+		n = a.answer(in[:n], session.RemoteAddr().(*net.UDPAddr).AddrPort(), out)
+		a.end()
+		if n == 0 {
 			continue
 		}
-		if _, err := dns.WriteToSessionUDP(conn, answer, session); err != nil {
-			s.log.Debug("dns: write UDP", "to", from.String(), "err", err)
+		if _, err := dns.WriteToSessionUDP(conn, out[:n], session); err != nil {
+			s.log.Debug("dns: write UDP", "err", err)
 		}
 	}
 }
