@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,13 +33,23 @@ type Config struct {
 	// TTL of steered addresses, in whole seconds from 1 s to a day; 20 s when zero.
 	TTL time.Duration
 
+	// Zones are further zones, and perhaps the records beside the steered names in place of Records: see ZoneFile.
+	Zones    []ZoneFile
+	TSIGKeys []TSIGKey // that Zones refer to
+	// HTTPSRecord, if not nil, gives steered names HTTPS records. It must be nil as long as the edges speak plain HTTP only.
+	HTTPSRecord *HTTPSRecord
+
+	// ListenTLS is host:port for DNS over TLS (RFC 7858), whose port is 853; "" for none. TLS has the certificate.
+	ListenTLS string
+	TLS       *tls.Config
+
 	Names func() *Names          // the steered names of this moment; called for each query, must not block
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
 
 	Workers  int           // UDP queries answered at the same time; twice the processors when 0
-	MaxConns int           // open TCP connections; 512 when 0
-	Idle     time.Duration // after which a silent TCP connection is closed; 10 s when 0
+	MaxConns int           // open connections, TCP and TLS together; 512 when 0
+	Idle     time.Duration // after which a silent connection is closed; 10 s when 0; less when many are open
 
 	Log   *slog.Logger
 	Clock clock.Clock
@@ -48,7 +59,8 @@ type Config struct {
 type Server struct {
 	log      *slog.Logger
 	clock    clock.Clock
-	zone     *zone
+	zones    *zones
+	service  service // nil when there are no HTTPS records
 	names    func() *Names
 	steering *steering
 	ttl      uint32
@@ -57,13 +69,9 @@ type Server struct {
 	udp     *net.UDPConn // nil when there are no sockets
 	workers int
 
-	tcp   *net.TCPListener // nil when there are no sockets
-	slots chan struct{}    // one per open TCP connection
-	idle  time.Duration
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	ended bool // no further connection is served
+	tcp     *net.TCPListener // nil when there are no sockets
+	tls     *net.TCPListener // nil when TLS is not served
+	streams *streams
 }
 
 // New checks the configuration and opens the sockets. The Server does not answer before Run.
@@ -78,29 +86,29 @@ func New(c Config) (*Server, error) {
 	if ttl < time.Second || ttl > 24*time.Hour || ttl%time.Second != 0 {
 		return nil, fmt.Errorf("dns server: TTL %v is not a number of whole seconds from 1s to 24h", ttl)
 	}
-	z, err := newZone(c.Zone, c.Servers, c.Records, c.Clock.Now())
-	if err != nil {
+	s := &Server{log: c.Log, clock: c.Clock, names: c.Names, ttl: uint32(ttl / time.Second), workers: c.Workers}
+	var err error
+	if s.zones, err = newZones(&c, &s.counters); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	s := &Server{
-		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		workers: c.Workers, idle: c.Idle, conns: make(map[net.Conn]struct{}),
+	if s.service, err = newService(c.HTTPSRecord); err != nil {
+		return nil, fmt.Errorf("dns server: %w", err)
 	}
 	if s.workers <= 0 {
 		s.workers = 2 * runtime.GOMAXPROCS(0)
 	}
-	if s.idle <= 0 {
-		s.idle = 10 * time.Second
+	if s.streams, err = newStreams(&c); err != nil {
+		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	slots := c.MaxConns
-	if slots <= 0 {
-		slots = 512
-	}
-	s.slots = make(chan struct{}, slots)
 	s.steering = newSteering(&c, &s.counters.Compiled)
 	if c.Listen != "" {
 		if err := s.listen(c.Listen); err != nil {
 			return nil, fmt.Errorf("dns server: %w", err)
+		}
+	}
+	if c.ListenTLS != "" {
+		if err := s.listenTLS(c.ListenTLS); err != nil {
+			return nil, errors.Join(fmt.Errorf("dns server: %w", err), s.Close())
 		}
 	}
 	return s, nil
@@ -152,32 +160,40 @@ func (s *Server) Counters() *Counters { return &s.counters }
 
 // Close closes the sockets of a Server that is not run. Run closes them itself.
 func (s *Server) Close() error {
-	if s.udp == nil {
-		return nil
+	var err error
+	if s.udp != nil {
+		err = errors.Join(s.udp.Close(), s.tcp.Close())
 	}
-	return errors.Join(s.udp.Close(), s.tcp.Close())
+	if s.tls != nil {
+		err = errors.Join(err, s.tls.Close())
+	}
+	return err
 }
 
 // Run serves until ctx ends. It returns nil then, or the error that made it stop before, when everything that it
 // started has ended. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
-	if s.udp == nil {
-		s.steering.run(ctx)
-		return nil
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.steering.run(ctx) })
+	wg.Go(func() { s.zones.run(ctx, s.udp != nil) })
+	if s.udp == nil {
+		wg.Wait()
+		return nil
+	}
 	for range s.workers {
 		wg.Go(func() { cancel(s.serveUDP(ctx)) })
 	}
-	wg.Go(func() { cancel(s.serveTCP(ctx)) })
-	s.log.Info("dns: serving", "addr", s.Addr().String(), "zone", s.zone.origin)
+	wg.Go(func() { cancel(s.serveStreams(ctx, s.tcp, nil)) })
+	if s.tls != nil {
+		wg.Go(func() { cancel(s.serveStreams(ctx, s.tls, s.streams.tls)) })
+	}
+	s.log.Info("dns: serving", "addr", s.Addr().String(), "zone", s.zones.steered.origin, "zones", len(s.zones.byName))
 	<-ctx.Done()
 	// Readers wake up at once and see that ctx has ended; who is writing an answer finishes it.
 	_ = s.udp.SetReadDeadline(time.Unix(1, 0))
-	s.endConns()
+	s.endStreams()
 	wg.Wait()
 	err := s.Close()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
