@@ -16,6 +16,14 @@ const maxUDP = 1232
 
 // respond answers one packet from a client; nil means that there is no answer. The answer lies in out when it fits.
 func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byte) []byte {
+	if at := signedAt(packet); at > 0 {
+		return s.respondSigned(packet, at, from, tcp, out)
+	}
+	return s.respondUnsigned(packet, from, tcp, out)
+}
+
+// respondUnsigned is respond for a packet whose signature, if there was one, has been taken off.
+func (s *Server) respondUnsigned(packet []byte, from netip.AddrPort, tcp bool, out []byte) []byte {
 	q, rcode, drop := parse(packet)
 	if drop {
 		s.counters.Dropped.Add(1)
@@ -143,42 +151,59 @@ type outcome struct {
 
 // content answers in m what a client asks. The answer and its explanation are both made here.
 func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
+	at := s.zones.find(lower(q.name), q.qtype)
 	switch {
 	case q.qtype == dns.TypeNXNAME:
 		m.Rcode = dns.RcodeFormatError // RFC 9824 §3.5
 		return o
-	case q.class != dns.ClassINET, !dns.IsSubDomain(s.zone.origin, lower(q.name)):
+	case q.class != dns.ClassINET, at == nil:
 		m.Rcode = dns.RcodeRefused
 		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotAuthoritative})
 		return o
 	case transferOrMeta(q.qtype):
-		m.Rcode = dns.RcodeRefused
-		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotSupported})
+		s.withoutTransfer(q, at, m)
 		return o
 	}
-	f := s.zone.resolve(s.names(), q.name, q.qtype)
+	z, names := at.zone(), s.namesOf(at)
+	f := z.resolve(names, q.name, q.qtype)
 	m.Rcode, m.Authoritative = f.rcode, f.authoritative
 	m.Answer, m.Ns, m.Extra = f.answer, f.authority, append(f.extra, m.Extra...)
 	if o.steered = f.steered; o.steered == "" {
 		return o
 	}
+	if q.qtype == dns.TypeHTTPS {
+		return s.steerHTTPS(client, z, m, o)
+	}
 	if q.qtype == dns.TypeAAAA {
 		o.family = steer.IPv6
 	}
 	o.decision = s.steering.decide(client, o.family)
-	switch {
-	case len(o.edges) > 0:
-		for _, e := range o.edges {
-			m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], s.ttl))
-		}
-	case o.plan.Empty():
-		// Not "there is no such address", which resolvers would remember: nobody knows yet.
-		m.Rcode, m.Authoritative, m.Answer = dns.RcodeServerFailure, false, nil
-		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "no edge is known yet"})
-	default:
-		m.Ns = s.zone.deny(found{}).authority
+	if len(o.edges) == 0 {
+		s.withoutEdge(o, z, m)
+	}
+	for _, e := range o.edges {
+		m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], s.ttl))
 	}
 	return o
+}
+
+// withoutEdge answers for a steered name when no edge has an address of the kind asked for.
+func (s *Server) withoutEdge(o outcome, z *zone, m *dns.Msg) {
+	if !o.plan.Empty() {
+		m.Ns = z.deny(found{}).authority
+		return
+	}
+	// Not "there is no such address", which resolvers would remember: nobody knows yet.
+	m.Rcode, m.Authoritative, m.Answer = dns.RcodeServerFailure, false, nil
+	option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "no edge is known yet"})
+}
+
+// namesOf returns the steered names of a zone; only one zone has any.
+func (s *Server) namesOf(at *served) *Names {
+	if at.steered {
+		return s.names()
+	}
+	return nil
 }
 
 // account counts a decision and logs it for who debugs.

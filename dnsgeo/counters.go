@@ -13,7 +13,15 @@ type Counters struct {
 	Truncated atomic.Uint64 // answers that did not fit and carry TC
 	Conns     atomic.Int64  // open TCP connections
 	Compiled  atomic.Uint64 // steering maps compiled
-	rcode     [24]atomic.Uint64
+
+	ZoneLoads        atomic.Uint64 // new versions of zones put in force after the start
+	ZoneErrors       atomic.Uint64 // changed zone files that were refused
+	Transfers        atomic.Uint64 // zones and differences of zones sent to secondaries
+	TransfersRefused atomic.Uint64
+	Notified         atomic.Uint64 // NOTIFY messages that a secondary has answered
+	NotifyLost       atomic.Uint64 // secondaries that were given up for a version after all tries
+
+	rcode [24]atomic.Uint64
 }
 
 // Rcode returns how many answers carried the response code, e.g. 0 for NOERROR and 3 for NXDOMAIN.

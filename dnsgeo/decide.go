@@ -47,7 +47,7 @@ func (s *Server) Decide(name string, client netip.Addr, qtype uint16) Decision {
 	q := query{name: dns.CanonicalName(name), qtype: qtype, class: dns.ClassINET, asked: true}
 	client = client.Unmap().WithZone("")
 	out := Decision{Name: q.name, Type: dns.Type(qtype).String(), Client: client, At: s.clock.Now()}
-	if _, ok := dns.IsDomainName(name); !ok || !dns.IsSubDomain(s.zone.origin, q.name) {
+	if _, ok := dns.IsDomainName(name); !ok || s.zones.find(q.name, q.qtype) == nil {
 		out.Rcode = dns.RcodeToString[dns.RcodeRefused]
 		return out
 	}

@@ -225,7 +225,7 @@ func (h *hot) find(q *asked) (reply, bool) {
 	}
 	f := steer.IPv4
 	switch {
-	case e.apart:
+	case e.apart, e.steered && h.https && q.qtype == dns.TypeHTTPS:
 		return reply{}, false
 	case !e.steered || q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
 		return reply{packed: &h.denial, denied: true}, true

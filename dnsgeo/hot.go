@@ -13,6 +13,7 @@ import (
 // no answer for, and everything while the moment has passed and the next one is being made, is answered by Server.respond, to the same effect.
 type hot struct {
 	names *Names
+	zone  *zone  // of the steered names
 	state *state // has a map
 	// table has every name of the zone that exists, by canonical wire form.
 	table map[string]hotName
@@ -21,6 +22,7 @@ type hot struct {
 	origin  string // of the zone, in wire form
 	denial  packed // the SOA that comes with a denial; its first two bytes are to point to the origin within the question
 	wild    bool   // the zone has wildcards
+	https   bool   // steered names have HTTPS records
 }
 
 // hotName is what is known of a name.
@@ -48,7 +50,10 @@ const maxHotSets = 100_000
 
 // newHot makes the wire forms of a moment.
 func (s *Server) newHot(names *Names, st *state) *hot {
-	h := &hot{names: names, state: st, table: make(map[string]hotName), origin: wireName(s.zone.origin), denial: packDenial(s.zone)}
+	z := s.zones.steered.zone()
+	h := &hot{
+		names: names, zone: z, state: st, table: make(map[string]hotName), origin: wireKey(z.origin), denial: packDenial(z), https: s.service != nil,
+	}
 	for _, a := range st.compiled.Answers() {
 		var of [2]packed
 		for f := range of {
@@ -58,18 +63,35 @@ func (s *Server) newHot(names *Names, st *state) *hot {
 	}
 	if names != nil {
 		for name := range names.hosts {
-			f := s.zone.resolve(names, name, dns.TypeA)
-			h.table[wireName(name)] = hotName{steered: f.steered == name, apart: !f.authoritative}
+			f := z.resolve(names, name, dns.TypeA)
+			h.table[wireKey(name)] = hotName{steered: f.steered == name, apart: !f.authoritative || len(f.answer) > 0}
 		}
 	}
+	h.static(z)
+	for origin := range s.zones.byName { // what another zone answers is not this one's
+		if origin == z.origin || !dns.IsSubDomain(z.origin, origin) {
+			continue
+		}
+		for key := range h.table {
+			if strings.HasSuffix(key, wireKey(origin)) {
+				delete(h.table, key) // or a name that only ends alike: it is answered the long way
+			}
+		}
+		h.table[wireKey(origin)] = hotName{apart: true}
+	}
+	return h
+}
+
+// static adds the records of the zone.
+func (h *hot) static(z *zone) {
 	sets := 0
-	for name, n := range s.zone.nodes {
-		key := wireName(name)
+	for name, n := range z.nodes {
+		key := wireKey(name)
 		e := h.table[key]
-		e.apart = e.apart || len(n[dns.TypeCNAME]) > 0 || s.zone.cut(name, dns.TypeA) != ""
+		e.apart = e.apart || len(n[dns.TypeCNAME])+len(n[dns.TypeDNAME]) > 0 || z.dname(name) != "" || z.cut(name, dns.TypeA) != ""
 		h.wild = h.wild || strings.HasPrefix(name, "*.")
 		for qtype := range n {
-			p, ok := s.packSet(names, name, qtype)
+			p, ok := z.packSet(h.names, name, qtype)
 			if ok = ok && sets < maxHotSets; !ok {
 				e.apart = true
 				continue
@@ -79,7 +101,6 @@ func (s *Server) newHot(names *Names, st *state) *hot {
 		}
 		h.table[key] = e
 	}
-	return h
 }
 
 // packDenial packs the SOA of a denial (RFC 2308 §3), for an owner that is a pointer.
@@ -90,11 +111,11 @@ func packDenial(z *zone) packed {
 	if err != nil {
 		return packed{} // newZone has packed one that is longer
 	}
-	return packed{authorities: 1, records: append([]byte{0, 0}, b[len(wireName(z.origin)):n]...)}
+	return packed{authorities: 1, records: append([]byte{0, 0}, b[len(wireKey(z.origin)):n]...)}
 }
 
-// wireName returns the wire form of a canonical name.
-func wireName(name string) string {
+// wireKey returns the wire form of a canonical name.
+func wireKey(name string) string {
 	var b [256]byte
 	n, err := dns.PackDomainName(name, b[:], 0, nil, false)
 	if err != nil {
@@ -123,8 +144,8 @@ func packAddresses(edges []*steer.Candidate, f steer.Family, ttl uint32) (p pack
 }
 
 // packSet packs what the zone has for a name and type, if that is an answer and not something that depends on how it was asked.
-func (s *Server) packSet(names *Names, name string, qtype uint16) (p packed, ok bool) {
-	f := s.zone.resolve(names, name, qtype)
+func (z *zone) packSet(names *Names, name string, qtype uint16) (p packed, ok bool) {
+	f := z.resolve(names, name, qtype)
 	if f.rcode != dns.RcodeSuccess || !f.authoritative || f.steered != "" || len(f.answer) == 0 || f.answer[0].Header().Rrtype != qtype {
 		return p, false
 	}
@@ -133,6 +154,6 @@ func (s *Server) packSet(names *Names, name string, qtype uint16) (p packed, ok 
 	if err != nil || len(b) > maxUDP {
 		return p, false
 	}
-	at := headerSize + len(wireName(name)) + 4
+	at := headerSize + len(wireKey(name)) + 4
 	return packed{uint16(len(f.answer)), uint16(len(f.authority)), uint16(len(f.extra)), b[at:]}, true
 }

@@ -1,6 +1,8 @@
 package dnsgeo
 
 import (
+	"strings"
+
 	"github.com/miekg/dns"
 )
 
@@ -31,6 +33,12 @@ func (z *zone) resolve(names *Names, name string, qtype uint16) found {
 		if cut := z.cut(key, qtype); cut != "" {
 			return z.refer(f, cut)
 		}
+		if from := z.dname(key); from != "" {
+			if owner = z.substitute(&f, owner, from, qtype); owner == "" {
+				return f
+			}
+			continue
+		}
 		steered, exists := names.find(key)
 		n, ok := z.nodes[key]
 		if !ok && !exists {
@@ -53,7 +61,7 @@ func (z *zone) resolve(names *Names, name string, qtype uint16) found {
 		case len(set) > 0:
 			f.answer = append(f.answer, owned(set, owner)...)
 			f.extra = z.glue(f.extra, set)
-		case steered && (qtype == dns.TypeA || qtype == dns.TypeAAAA) && len(n[dns.TypeA])+len(n[dns.TypeAAAA]) == 0:
+		case steered && (qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeHTTPS) && len(n[dns.TypeA])+len(n[dns.TypeAAAA]) == 0:
 			f.steered = owner
 		default:
 			return z.deny(f)
@@ -92,6 +100,38 @@ func (z *zone) refer(f found, cut string) found {
 	f.authority = append(f.authority, z.nodes[cut][dns.TypeNS]...)
 	f.extra = z.glue(f.extra, f.authority)
 	return f
+}
+
+// dname returns the name above key that has a DNAME record, "" when there is none.
+func (z *zone) dname(key string) string {
+	if !z.dnames {
+		return ""
+	}
+	for name := key; name != z.origin; {
+		if name = parent(name); len(z.nodes[name][dns.TypeDNAME]) > 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+// substitute answers for owner below the DNAME of from with that record and a CNAME made of it (RFC 6672 §3.1). It returns
+// the name to go on with, "" when the answer is complete.
+func (z *zone) substitute(f *found, owner, from string, qtype uint16) string {
+	set := z.nodes[from][dns.TypeDNAME]
+	f.answer = append(f.answer, set...)
+	d := set[0].(*dns.DNAME)
+	// owner ends in from byte for byte but for the case, since both are escaped alike.
+	target := owner[:len(owner)-len(from)] + strings.TrimPrefix(d.Target, ".")
+	if _, err := dns.PackDomainName(target, make([]byte, 256), 0, nil, false); err != nil {
+		f.rcode = dns.RcodeYXDomain // the name would be too long
+		return ""
+	}
+	f.answer = append(f.answer, &dns.CNAME{Hdr: header(owner, dns.TypeCNAME, d.Hdr.Ttl), Target: target})
+	if qtype == dns.TypeCNAME || qtype == dns.TypeANY {
+		return ""
+	}
+	return target
 }
 
 // glue appends the addresses that the zone has for the servers in set.

@@ -31,6 +31,12 @@ func RegisterMetrics(reg prometheus.Registerer, s *Server) {
 		{"dropped_total", "Packets that got no answer.", &c.Dropped},
 		{"truncated_total", "Answers cut to fit, to be asked again over TCP.", &c.Truncated},
 		{"maps_compiled_total", "Steering maps compiled.", &c.Compiled},
+		{"zone_loads_total", "New versions of zones put in force after the start.", &c.ZoneLoads},
+		{"zone_errors_total", "Changed zone files that were refused.", &c.ZoneErrors},
+		{"transfers_total", "Zones and differences of zones sent to secondaries.", &c.Transfers},
+		{"transfers_refused_total", "Transfers refused.", &c.TransfersRefused},
+		{"notified_total", "NOTIFY messages that a secondary has answered.", &c.Notified},
+		{"notify_lost_total", "Secondaries given up for a version of a zone after all tries.", &c.NotifyLost},
 	} {
 		counter(f.name, f.help, nil, f.value.Load)
 	}

@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -35,6 +36,16 @@ type Config struct {
 	// TTL of steered addresses, in whole seconds from 1 s to a day; 20 s when zero.
 	TTL time.Duration
 
+	// Zones are further zones, and perhaps the records beside the steered names in place of Records: see ZoneFile.
+	Zones    []ZoneFile
+	TSIGKeys []TSIGKey // that Zones refer to
+	// HTTPSRecord, if not nil, gives steered names HTTPS records. It must be nil as long as the edges speak plain HTTP only.
+	HTTPSRecord *HTTPSRecord
+
+	// ListenTLS is host:port for DNS over TLS (RFC 7858), whose port is 853; "" for none. TLS has the certificate.
+	ListenTLS string
+	TLS       *tls.Config
+
 	Names func() *Names          // the steered names of this moment; called for each query, must not block
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
@@ -49,8 +60,8 @@ type Config struct {
 	Limit *limit.Limiter
 
 	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
-	MaxConns int           // open TCP connections; 512 when 0
-	Idle     time.Duration // after which a silent TCP connection is closed; 10 s when 0
+	MaxConns int           // open connections, TCP and TLS together; 512 when 0
+	Idle     time.Duration // after which a silent connection is closed; 10 s when 0; less when many are open
 
 	Log   *slog.Logger
 	Clock clock.Clock
@@ -60,7 +71,8 @@ type Config struct {
 type Server struct {
 	log      *slog.Logger
 	clock    clock.Clock
-	zone     *zone
+	zones    *zones
+	service  service // nil when there are no HTTPS records
 	names    func() *Names
 	steering *steering
 	ttl      uint32
@@ -74,13 +86,9 @@ type Server struct {
 	udp []*net.UDPConn // none when there are no sockets
 	hot atomic.Pointer[hot]
 
-	tcp   *net.TCPListener // nil when there are no sockets
-	slots chan struct{}    // one per open TCP connection
-	idle  time.Duration
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	ended bool // no further connection is served
+	tcp     *net.TCPListener // nil when there are no sockets
+	tls     *net.TCPListener // nil when TLS is not served
+	streams *streams
 }
 
 // New checks the configuration and opens the sockets. The Server does not answer before Run.
@@ -95,27 +103,29 @@ func New(c Config) (*Server, error) {
 	if ttl < time.Second || ttl > 24*time.Hour || ttl%time.Second != 0 {
 		return nil, fmt.Errorf("dns server: TTL %v is not a number of whole seconds from 1s to 24h", ttl)
 	}
-	z, err := newZone(c.Zone, c.Servers, c.Records, c.Clock.Now())
-	if err != nil {
+	s := &Server{
+		log: c.Log, clock: c.Clock, names: c.Names, ttl: uint32(ttl / time.Second),
+		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit,
+	}
+	var err error
+	if s.zones, err = newZones(&c, &s.counters); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	s := &Server{
-		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		idle: c.Idle, nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain,
-		cookies: c.Cookies, limit: c.Limit, conns: make(map[net.Conn]struct{}),
+	if s.service, err = newService(c.HTTPSRecord); err != nil {
+		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	if s.idle <= 0 {
-		s.idle = 10 * time.Second
+	if s.streams, err = newStreams(&c); err != nil {
+		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	slots := c.MaxConns
-	if slots <= 0 {
-		slots = 512
-	}
-	s.slots = make(chan struct{}, slots)
 	s.steering = newSteering(&c, &s.counters.Compiled, s.prepare)
 	if c.Listen != "" {
 		if err := s.listen(c.Listen, c.Sockets); err != nil {
 			return nil, fmt.Errorf("dns server: %w", err)
+		}
+	}
+	if c.ListenTLS != "" {
+		if err := s.listenTLS(c.ListenTLS); err != nil {
+			return nil, errors.Join(fmt.Errorf("dns server: %w", err), s.Close())
 		}
 	}
 	return s, nil
@@ -163,7 +173,7 @@ func (s *Server) listen(address string, sockets int) error {
 // fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
 func (s *Server) fresh() *hot {
 	h := s.hot.Load()
-	if h == nil || h.state != s.steering.current() || h.names != s.names() {
+	if h == nil || h.state != s.steering.current() || h.names != s.names() || h.zone != s.zones.steered.zone() {
 		return nil
 	}
 	return h
@@ -172,7 +182,7 @@ func (s *Server) fresh() *hot {
 // prepare makes what the UDP loop answers by itself, if that is not there for this moment; steering calls it in the background.
 func (s *Server) prepare(st *state) {
 	names := s.names()
-	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.state == st && h.names == names {
+	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.state == st && h.names == names && h.zone == s.zones.steered.zone() {
 		return
 	}
 	s.hot.Store(s.newHot(names, st))
@@ -191,10 +201,14 @@ func (s *Server) Counters() *Counters { return &s.counters }
 
 // Close closes the sockets of a Server that is not run. Run closes them itself.
 func (s *Server) Close() error {
-	if s.udp == nil {
-		return nil
+	var err error
+	if s.udp != nil {
+		err = errors.Join(closeAll(s.udp), s.tcp.Close())
 	}
-	return errors.Join(closeAll(s.udp), s.tcp.Close())
+	if s.tls != nil {
+		err = errors.Join(err, s.tls.Close())
+	}
+	return err
 }
 
 func closeAll(socks []*net.UDPConn) (err error) {
@@ -207,25 +221,29 @@ func closeAll(socks []*net.UDPConn) (err error) {
 // Run serves until ctx ends. It returns nil then, or the error that made it stop before, when everything that it
 // started has ended. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
-	if s.udp == nil {
-		s.steering.run(ctx)
-		return nil
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.steering.run(ctx) })
+	wg.Go(func() { s.zones.run(ctx, s.udp != nil) })
+	if s.udp == nil {
+		wg.Wait()
+		return nil
+	}
 	for _, c := range s.udp {
 		wg.Go(func() { cancel(s.serveSocket(ctx, c)) })
 	}
-	wg.Go(func() { cancel(s.serveTCP(ctx)) })
-	s.log.Info("dns: serving", "addr", s.Addr().String(), "zone", s.zone.origin)
+	wg.Go(func() { cancel(s.serveStreams(ctx, s.tcp, nil)) })
+	if s.tls != nil {
+		wg.Go(func() { cancel(s.serveStreams(ctx, s.tls, s.streams.tls)) })
+	}
+	s.log.Info("dns: serving", "addr", s.Addr().String(), "zone", s.zones.steered.origin, "zones", len(s.zones.byName))
 	<-ctx.Done()
 	// Readers wake up at once and see that ctx has ended; who is writing an answer finishes it.
 	for _, c := range s.udp {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
-	s.endConns()
+	s.endStreams()
 	wg.Wait()
 	err := s.Close()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,11 +59,18 @@ func TestManyQueriesOnOneConnection(t *testing.T) {
 	if _, err := c.Write(append(append([]byte(nil), a...), b...)); err != nil {
 		t.Fatal(err)
 	}
-	if m := receive(t, c); address(t, m) != "127.0.1.1" {
-		t.Errorf("%v", m)
-	}
-	if m := receive(t, c); len(m.Answer) != 1 || m.Len() < 1400 {
-		t.Errorf("%v", m)
+	// Both are there at once, so that the answers may come in either order (RFC 7766 §6.2.1.1).
+	for range 2 {
+		switch m := receive(t, c); m.Question[0].Qtype {
+		case dns.TypeA:
+			if address(t, m) != "127.0.1.1" {
+				t.Errorf("%v", m)
+			}
+		default:
+			if len(m.Answer) != 1 || m.Len() < 1400 {
+				t.Errorf("%v", m)
+			}
+		}
 	}
 	for i := range a {
 		if _, err := c.Write(a[i : i+1]); err != nil {
@@ -130,5 +138,137 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}
 	if _, err := io.ReadFull(third, b[:]); err != nil {
 		t.Errorf("the third connection waits on: %v", err)
+	}
+}
+
+// TestPipelining sends many queries without reading, so many that the answers do not fit the buffers between: nothing may be
+// lost, and what is held for the client stays bounded.
+func TestPipelining(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.dial()
+	const queries = 3000
+	sent := make(chan error, 1)
+	go func() {
+		for i := range queries {
+			q := question("big.perigee.test.", dns.TypeTXT, "")
+			q.Id = uint16(i)
+			b, err := q.Pack()
+			if err == nil {
+				_, err = c.Write(framed(b))
+			}
+			if err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	seen := map[uint16]bool{}
+	for range queries {
+		m := receive(t, c)
+		if seen[m.Id] || len(m.Answer) != 1 {
+			t.Fatalf("%v", m)
+		}
+		seen[m.Id] = true
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASlowReaderIsCutOff(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.dial()
+	query := framed(pack(t, question("big.perigee.test.", dns.TypeTXT, ""), nil))
+	// It never reads: the server stops reading, waits for a while and closes, which ends the writing.
+	for {
+		if _, err := c.Write(query); err != nil {
+			if err, ok := err.(net.Error); ok && err.Timeout() {
+				t.Fatal("the connection of a client that reads nothing stays open")
+			}
+			return
+		}
+	}
+}
+
+func TestAnswersInFlightReachWhoHasClosedItsSide(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.dial()
+	query := framed(pack(t, question("www.perigee.test.", dns.TypeA, ""), nil))
+	if _, err := c.Write(append(append([]byte(nil), query...), query...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if m := receive(t, c); len(m.Answer) != 1 {
+			t.Errorf("%v", m)
+		}
+	}
+	if !closed(t, c) {
+		t.Error("the connection stays open")
+	}
+}
+
+// keepalive returns the time of the keepalive option in units of 100 ms, -1 when there is none.
+func keepalive(m *dns.Msg) int {
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if k, ok := o.(*dns.EDNS0_TCP_KEEPALIVE); ok {
+				return int(k.Timeout)
+			}
+		}
+	}
+	return -1
+}
+
+func TestKeepalive(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Idle = 8 * time.Second })
+	q := question("www.perigee.test.", dns.TypeA, london)
+	q.IsEdns0().Option = append(q.IsEdns0().Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
+	query := framed(pack(t, q, nil))
+	c := r.dial()
+	if _, err := c.Write(query); err != nil {
+		t.Fatal(err)
+	}
+	if m := receive(t, c); keepalive(m) != 80 || subnetOf(m) == nil || address(t, m) != "127.0.1.1" {
+		t.Errorf("%v", m)
+	}
+	if m := r.ask("tcp", question("www.perigee.test.", dns.TypeA, "")); keepalive(m) != -1 {
+		t.Errorf("not asked for: %v", m)
+	}
+	if m := r.ask("udp", q); keepalive(m) != -1 {
+		t.Errorf("over UDP: %v", m) // RFC 7828 §3.2.1
+	}
+}
+
+func TestOneClientDoesNotTakeAllConnections(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxConns = 200; c.Idle = time.Hour })
+	query := framed(pack(t, question("www.perigee.test.", dns.TypeA, ""), nil))
+	served := 0
+	for range 60 {
+		c := r.dial()
+		if _, err := c.Write(query); err != nil {
+			continue
+		}
+		if _, err := (&dns.Conn{Conn: c}).ReadMsg(); err == nil {
+			served++
+		}
+	}
+	if served != 50 {
+		t.Errorf("%d connections of one client are served, want a quarter of 200", served)
+	}
+}
+
+func TestPatience(t *testing.T) {
+	s := &streams{idle: 16 * time.Second, slots: make(chan struct{}, 8)}
+	var got []time.Duration
+	for range 8 {
+		s.slots <- struct{}{}
+		got = append(got, s.patience()/time.Second)
+	}
+	if want := []time.Duration{16, 16, 16, 16, 12, 8, 4, 1}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -17,12 +17,16 @@ type NameServer struct {
 	Addrs []netip.Addr // its A and AAAA records; only for a name inside the zone
 }
 
-// zone is the static part of what is served. It is immutable.
+// zone is one version of the records of a zone. It is immutable.
 type zone struct {
-	origin string // canonical
-	soa    *dns.SOA
-	nodes  map[string]node // by canonical name
-	cuts   bool            // some name below the origin is delegated
+	origin  string // canonical
+	soa     *dns.SOA
+	nodes   map[string]node // by canonical name
+	records int
+	cuts    bool // some name below the origin is delegated
+	dnames  bool // some name has a DNAME record
+	// generated tells that the SOA was made up, with the time for a serial number.
+	generated bool
 }
 
 // node is the records of one name by type; it is empty when only names below it have records.
@@ -31,17 +35,20 @@ type node map[uint16][]dns.RR
 const (
 	staticTTL      = 300 // seconds, for records that do not say
 	negativeTTL    = 30  // seconds: a site that was just made should not stay unknown for long
-	maxRecordsText = 16 << 20
+	maxZoneText    = 64 << 20
+	maxZoneRecords = 1 << 20
+	// maxRecord is the largest record in bytes: one that fills a message of TCP could not be transferred.
+	maxRecord = 60000
 )
 
-// newZone builds the zone from its origin, its name servers and records in the form of RFC 1035 §5. A SOA or NS
-// records of the origin in text take the place of the generated ones.
-func newZone(origin string, servers []NameServer, text string, now time.Time) (*zone, error) {
-	if _, ok := dns.IsDomainName(origin); !ok || dns.CanonicalName(origin) == "." {
-		return nil, fmt.Errorf("zone %q: not a domain name", origin)
+// newZone builds the zone of the steered names from its origin, its name servers and the records that stand beside
+// them. A SOA or NS records of the origin in from take the place of the generated ones.
+func newZone(origin string, servers []NameServer, from *source, now time.Time) (*zone, error) {
+	z, err := emptyZone(origin)
+	if err != nil {
+		return nil, err
 	}
-	z := &zone{origin: dns.CanonicalName(origin), nodes: make(map[string]node)}
-	if err := z.load(text); err != nil {
+	if err := z.load(from); err != nil {
 		return nil, err
 	}
 	apex := z.at(z.origin)
@@ -53,14 +60,52 @@ func newZone(origin string, servers []NameServer, text string, now time.Time) (*
 	if len(apex[dns.TypeNS]) == 0 {
 		return nil, fmt.Errorf("zone %s: it needs a name server", z.origin)
 	}
-	if len(apex[dns.TypeSOA]) == 0 {
+	if z.generated = len(apex[dns.TypeSOA]) == 0; z.generated {
 		apex[dns.TypeSOA] = []dns.RR{&dns.SOA{
 			Hdr: header(z.origin, dns.TypeSOA, staticTTL), Ns: apex[dns.TypeNS][0].(*dns.NS).Ns, Mbox: "hostmaster." + z.origin,
 			Serial: uint32(now.Unix()), Refresh: 7200, Retry: 1800, Expire: 14 * 86400, Minttl: negativeTTL,
 		}}
 	}
-	z.soa = apex[dns.TypeSOA][0].(*dns.SOA)
 	return z, z.check()
+}
+
+// newOrdinaryZone builds a zone that from holds whole: nothing is made up for it.
+func newOrdinaryZone(origin string, from *source) (*zone, error) {
+	z, err := emptyZone(origin)
+	if err != nil {
+		return nil, err
+	}
+	if err := z.load(from); err != nil {
+		return nil, err
+	}
+	for _, needed := range []uint16{dns.TypeSOA, dns.TypeNS} {
+		if len(z.at(z.origin)[needed]) == 0 {
+			return nil, fmt.Errorf("zone %s: the name %s has no %s record; a zone begins with a SOA record and names its servers in NS records",
+				z.origin, z.origin, dns.TypeToString[needed])
+		}
+	}
+	return z, z.check()
+}
+
+func emptyZone(origin string) (*zone, error) {
+	if _, ok := dns.IsDomainName(origin); !ok || dns.CanonicalName(origin) == "." {
+		return nil, fmt.Errorf("zone %q: not a domain name", origin)
+	}
+	return &zone{origin: canonical(origin), nodes: make(map[string]node)}, nil
+}
+
+// canonical is the form in which names are compared: lower case, with a final dot, and each byte escaped as the library
+// does when it unpacks a name, since a zone file may write "a" as "\097".
+func canonical(name string) string {
+	if strings.IndexByte(name, '\\') >= 0 {
+		var wire [256]byte
+		if n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false); err == nil {
+			if unpacked, _, err := dns.UnpackDomainName(wire[:n], 0); err == nil {
+				name = unpacked
+			}
+		}
+	}
+	return dns.CanonicalName(name)
 }
 
 func header(name string, rrtype uint16, ttl uint32) dns.RR_Header {
@@ -80,12 +125,17 @@ func (z *zone) at(name string) node {
 	return n
 }
 
-func (z *zone) load(text string) error {
-	if len(text) > maxRecordsText {
-		return fmt.Errorf("zone %s: the records have %d bytes; at most %d are read", z.origin, len(text), maxRecordsText)
+// load adds the records of a source.
+func (z *zone) load(from *source) error {
+	r, err := from.open()
+	if err != nil {
+		return fmt.Errorf("zone %s: %w", z.origin, err)
 	}
-	p := dns.NewZoneParser(strings.NewReader(text), z.origin, "")
+	defer from.close()
+	p := dns.NewZoneParser(r, z.origin, from.main)
 	p.SetDefaultTTL(staticTTL)
+	p.SetIncludeAllowed(from.main != "")
+	p.SetIncludeFS(from)
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if err := z.add(rr); err != nil {
 			return fmt.Errorf("zone %s: record %q: %w", z.origin, rr, err)
@@ -99,7 +149,7 @@ func (z *zone) load(text string) error {
 
 func (z *zone) add(rr dns.RR) error {
 	h := rr.Header()
-	h.Name = dns.CanonicalName(h.Name)
+	h.Name = canonical(h.Name)
 	switch {
 	case !dns.IsSubDomain(z.origin, h.Name):
 		return errors.New("it lies outside the zone")
@@ -109,6 +159,10 @@ func (z *zone) add(rr dns.RR) error {
 		return errors.New("a SOA belongs to the origin of the zone")
 	case slices.Contains(unserved, h.Rrtype):
 		return fmt.Errorf("records of type %s are not served", dns.TypeToString[h.Rrtype])
+	case dns.Len(rr) > maxRecord:
+		return fmt.Errorf("it has %d bytes, the limit is %d", dns.Len(rr), maxRecord)
+	case z.records >= maxZoneRecords:
+		return fmt.Errorf("a zone has at most %d records", maxZoneRecords)
 	}
 	n := z.at(h.Name)
 	if slices.ContainsFunc(n[h.Rrtype], func(other dns.RR) bool { return dns.IsDuplicate(rr, other) }) {
@@ -118,11 +172,12 @@ func (z *zone) add(rr dns.RR) error {
 		h.Ttl = set[0].Header().Ttl // one TTL for all records of a set: RFC 2181 §5.2
 	}
 	n[h.Rrtype] = append(n[h.Rrtype], rr)
+	z.records++
 	return nil
 }
 
 // unserved are types that need a server to do more than look them up.
-var unserved = []uint16{dns.TypeDNAME, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY}
+var unserved = []uint16{dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY}
 
 func (z *zone) addServers(servers []NameServer) error {
 	for _, s := range servers {
@@ -154,18 +209,30 @@ func addressRecord(name string, a netip.Addr, ttl uint32) dns.RR {
 	return &dns.AAAA{Hdr: header(name, dns.TypeAAAA, ttl), AAAA: a.AsSlice()}
 }
 
-// check looks for what must not stand side by side.
+// check looks for what must not stand side by side, and notes what look-ups have to know.
 func (z *zone) check() error {
 	for name, n := range z.nodes {
 		if c := n[dns.TypeCNAME]; len(c) > 1 || len(c) == 1 && len(n) > 1 {
 			return fmt.Errorf("zone %s: %s has a CNAME and other records", z.origin, name)
 		}
-		if name != z.origin && len(n[dns.TypeNS]) > 0 {
-			z.cuts = true
+		if len(n[dns.TypeDNAME]) > 1 {
+			return fmt.Errorf("zone %s: %s has more than one DNAME", z.origin, name)
 		}
+		z.cuts = z.cuts || name != z.origin && len(n[dns.TypeNS]) > 0
+		z.dnames = z.dnames || len(n[dns.TypeDNAME]) > 0
 	}
-	if len(z.nodes[z.origin][dns.TypeSOA]) > 1 {
+	soas := z.nodes[z.origin][dns.TypeSOA]
+	if len(soas) > 1 {
 		return fmt.Errorf("zone %s: more than one SOA", z.origin)
+	}
+	z.soa = soas[0].(*dns.SOA)
+	if !z.dnames {
+		return nil
+	}
+	for name := range z.nodes {
+		if owner := z.dname(name); owner != "" {
+			return fmt.Errorf("zone %s: %s lies below the DNAME of %s, where nothing may be (RFC 6672 §2.4)", z.origin, name, owner)
+		}
 	}
 	return nil
 }
