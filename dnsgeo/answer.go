@@ -10,6 +10,9 @@ import (
 	"perigee/dnsgeo/steer"
 )
 
+// invalidQueryType is an extended DNS error of RFC 9824 §8 that the library does not name.
+const invalidQueryType = 30
+
 // maxUDP is the largest answer over UDP: it passes every path unfragmented (DNS flag day 2020).
 const maxUDP = 1232
 
@@ -20,18 +23,18 @@ func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byt
 		s.counters.Dropped.Add(1)
 		return nil
 	}
+	q.from, q.tcp, q.room = from.Addr(), tcp, dns.MaxMsgSize
+	if !tcp {
+		q.room = dns.MinMsgSize
+		if q.edns {
+			q.room = min(int(q.size), maxUDP)
+		}
+	}
 	m := q.reply(rcode)
 	if rcode == dns.RcodeSuccess {
 		s.answer(&q, from.Addr(), m)
 	}
-	size := dns.MaxMsgSize
-	if !tcp {
-		size = dns.MinMsgSize
-		if q.edns {
-			size = min(int(q.size), maxUDP)
-		}
-	}
-	m.Truncate(size)
+	m.Truncate(q.room)
 	b, err := m.PackBuffer(out)
 	if err != nil {
 		s.log.Error("dns: an answer cannot be packed", "name", q.name, "type", dns.Type(q.qtype).String(), "err", err)
@@ -115,6 +118,7 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 	switch {
 	case q.qtype == dns.TypeNXNAME:
 		m.Rcode = dns.RcodeFormatError // RFC 9824 §3.5
+		option(m, &dns.EDNS0_EDE{InfoCode: invalidQueryType})
 		return o
 	case q.class != dns.ClassINET, !dns.IsSubDomain(s.zone.origin, lower(q.name)):
 		m.Rcode = dns.RcodeRefused
@@ -125,12 +129,19 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotSupported})
 		return o
 	}
-	f := s.zone.resolve(s.names(), q.name, q.qtype)
+	names := s.names()
+	f := s.zone.resolve(names, q.name, q.qtype)
 	m.Rcode, m.Authoritative = f.rcode, f.authoritative
 	m.Answer, m.Ns, m.Extra = f.answer, f.authority, append(f.extra, m.Extra...)
-	if o.steered = f.steered; o.steered == "" {
-		return o
+	if o.steered = f.steered; o.steered != "" {
+		s.steer(q, client, m, &f, &o)
 	}
+	s.secure(q, client, names, m, &f)
+	return o
+}
+
+// steer adds the addresses of the steered name that was found.
+func (s *Server) steer(q *query, client netip.Addr, m *dns.Msg, f *found, o *outcome) {
 	if q.qtype == dns.TypeAAAA {
 		o.family = steer.IPv6
 	}
@@ -145,9 +156,8 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 		m.Rcode, m.Authoritative, m.Answer = dns.RcodeServerFailure, false, nil
 		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "no edge is known yet"})
 	default:
-		m.Ns = s.zone.deny(found{}).authority
+		m.Ns, f.denied = s.zone.deny(found{}).authority, o.steered
 	}
-	return o
 }
 
 // account counts a decision and logs it for who debugs.

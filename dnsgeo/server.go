@@ -17,6 +17,7 @@ import (
 
 	"perigee/clock"
 	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/sign"
 	"perigee/fleet"
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
 
+	// Signer signs the zone, which must be its own; nil for a zone that is not signed.
+	Signer *sign.Signer
+
 	Workers  int           // UDP queries answered at the same time; twice the processors when 0
 	MaxConns int           // open TCP connections; 512 when 0
 	Idle     time.Duration // after which a silent TCP connection is closed; 10 s when 0
@@ -51,6 +55,7 @@ type Server struct {
 	zone     *zone
 	names    func() *Names
 	steering *steering
+	signer   *sign.Signer // nil when the zone is not signed
 	ttl      uint32
 	counters Counters
 
@@ -82,9 +87,12 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
+	if c.Signer != nil && c.Signer.Zone() != z.origin {
+		return nil, fmt.Errorf("dns server: the signer is for zone %s, not %s", c.Signer.Zone(), z.origin)
+	}
 	s := &Server{
 		log: c.Log, clock: c.Clock, zone: z, names: c.Names, ttl: uint32(ttl / time.Second),
-		workers: c.Workers, idle: c.Idle, conns: make(map[net.Conn]struct{}),
+		signer: c.Signer, workers: c.Workers, idle: c.Idle, conns: make(map[net.Conn]struct{}),
 	}
 	if s.workers <= 0 {
 		s.workers = 2 * runtime.GOMAXPROCS(0)
