@@ -11,6 +11,9 @@ import (
 	"perigee/dnsgeo/steer"
 )
 
+// invalidQueryType is an extended DNS error of RFC 9824 §8 that the library does not name.
+const invalidQueryType = 30
+
 // maxUDP is the largest answer over UDP: it passes every path unfragmented (DNS flag day 2020).
 const maxUDP = 1232
 
@@ -29,7 +32,13 @@ func (s *Server) respondUnsigned(packet []byte, from netip.AddrPort, tcp bool, o
 		s.counters.Dropped.Add(1)
 		return nil
 	}
-	q.tcp = tcp
+	q.from, q.tcp, q.room = from.Addr(), tcp, dns.MaxMsgSize
+	if !tcp {
+		q.room = dns.MinMsgSize
+		if q.edns {
+			q.room = min(int(q.size), maxUDP)
+		}
+	}
 	m := q.reply(rcode)
 	if q.nsid && s.nsid != "" {
 		option(m, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: s.nsid})
@@ -37,14 +46,7 @@ func (s *Server) respondUnsigned(packet []byte, from netip.AddrPort, tcp bool, o
 	if rcode == dns.RcodeSuccess && s.bake(&q, from.Addr(), m) && q.asked {
 		s.answer(&q, from.Addr(), m)
 	}
-	size := dns.MaxMsgSize
-	if !tcp {
-		size = dns.MinMsgSize
-		if q.edns {
-			size = min(int(q.size), maxUDP)
-		}
-	}
-	m.Truncate(size)
+	m.Truncate(q.room)
 	b, err := m.PackBuffer(out)
 	if err != nil {
 		s.log.Error("dns: an answer cannot be packed", "name", q.name, "type", dns.Type(q.qtype).String(), "err", err)
@@ -155,6 +157,7 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 	switch {
 	case q.qtype == dns.TypeNXNAME:
 		m.Rcode = dns.RcodeFormatError // RFC 9824 §3.5
+		option(m, &dns.EDNS0_EDE{InfoCode: invalidQueryType})
 		return o
 	case q.class != dns.ClassINET, at == nil:
 		m.Rcode = dns.RcodeRefused
@@ -168,29 +171,37 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 	f := z.resolve(names, q.name, q.qtype)
 	m.Rcode, m.Authoritative = f.rcode, f.authoritative
 	m.Answer, m.Ns, m.Extra = f.answer, f.authority, append(f.extra, m.Extra...)
-	if o.steered = f.steered; o.steered == "" {
-		return o
+	if o.steered = f.steered; o.steered != "" {
+		s.steer(q, client, z, m, &f, &o)
 	}
+	if at.steered {
+		s.secure(q, client, z, names, m, &f)
+	}
+	return o
+}
+
+// steer adds what the steered name that was found has.
+func (s *Server) steer(q *query, client netip.Addr, z *zone, m *dns.Msg, f *found, o *outcome) {
 	if q.qtype == dns.TypeHTTPS {
-		return s.steerHTTPS(client, z, m, o)
+		s.steerHTTPS(client, z, m, f, o)
+		return
 	}
 	if q.qtype == dns.TypeAAAA {
 		o.family = steer.IPv6
 	}
 	o.decision = s.steering.decide(client, o.family)
 	if len(o.edges) == 0 {
-		s.withoutEdge(o, z, m)
+		s.withoutEdge(*o, z, m, f)
 	}
 	for _, e := range o.edges {
 		m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], s.ttl))
 	}
-	return o
 }
 
 // withoutEdge answers for a steered name when no edge has an address of the kind asked for.
-func (s *Server) withoutEdge(o outcome, z *zone, m *dns.Msg) {
+func (s *Server) withoutEdge(o outcome, z *zone, m *dns.Msg, f *found) {
 	if !o.plan.Empty() {
-		m.Ns = z.deny(found{}).authority
+		m.Ns, f.denied = z.deny(found{}).authority, o.steered
 		return
 	}
 	// Not "there is no such address", which resolvers would remember: nobody knows yet.

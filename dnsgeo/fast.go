@@ -208,6 +208,9 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 // find finds what answers q; false when more than a look-up is needed.
 func (h *hot) find(q *asked) (reply, bool) {
 	q.scope = netip.Prefix{}
+	if h.signed && (q.do || ofSigner(q.qtype)) {
+		return reply{}, false
+	}
 	if q.qtype == dns.TypeNone || q.qtype == dns.TypeOPT || q.qtype == dns.TypeDS || q.qtype >= 128 && q.qtype <= 255 {
 		return reply{}, false
 	}
@@ -236,6 +239,15 @@ func (h *hot) find(q *asked) (reply, bool) {
 	p := &h.steered[n][f]
 	q.scope = scope
 	return reply{packed: p, steered: true}, p.answers > 0
+}
+
+// ofSigner tells the types that a signed zone has for names which have none of them otherwise.
+func ofSigner(qtype uint16) bool {
+	switch qtype {
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY:
+		return true
+	}
+	return false
 }
 
 // absent reports whether a name that is not in the table lies in the zone, and nothing stands for it: no wildcard of, and no delegation at, the names above.

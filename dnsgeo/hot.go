@@ -23,6 +23,7 @@ type hot struct {
 	denial  packed // the SOA that comes with a denial; its first two bytes are to point to the origin within the question
 	wild    bool   // the zone has wildcards
 	https   bool   // steered names have HTTPS records
+	signed  bool   // who understands signatures gets them
 }
 
 // hotName is what is known of a name.
@@ -53,6 +54,7 @@ func (s *Server) newHot(names *Names, st *state) *hot {
 	z := s.zones.steered.zone()
 	h := &hot{
 		names: names, zone: z, state: st, table: make(map[string]hotName), origin: wireKey(z.origin), denial: packDenial(z), https: s.service != nil,
+		signed: s.signer != nil,
 	}
 	for _, a := range st.compiled.Answers() {
 		var of [2]packed

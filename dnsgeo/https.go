@@ -53,11 +53,11 @@ func newService(h *HTTPSRecord) (service, error) {
 
 // steerHTTPS answers the HTTPS query for a steered name: with the edges, as hints, whose addresses the same client is told
 // when it asks for A and AAAA.
-func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, o outcome) outcome {
+func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, f *found, o *outcome) {
 	if s.service == nil {
-		m.Ns = z.deny(found{}).authority
+		m.Ns, f.denied = z.deny(found{}).authority, o.steered
 		o.steered = ""
-		return o
+		return
 	}
 	var both [2]decision
 	// The fleet may change between the two; then they are taken again, so that the hints belong together.
@@ -74,8 +74,8 @@ func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, o outcome) o
 		o.scope = b
 	}
 	if len(o.edges) == 0 {
-		s.withoutEdge(o, z, m)
-		return o
+		s.withoutEdge(*o, z, m, f)
+		return
 	}
 	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: header(o.steered, dns.TypeHTTPS, s.ttl), Priority: 1, Target: ".", Value: slices.Clone(s.service)}}
 	if hint := hints(both[0], steer.IPv4); len(hint) > 0 {
@@ -85,7 +85,6 @@ func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, o outcome) o
 		rr.Value = append(rr.Value, &dns.SVCBIPv6Hint{Hint: hint})
 	}
 	m.Answer = append(m.Answer, rr)
-	return o
 }
 
 func hints(d decision, f steer.Family) []net.IP {

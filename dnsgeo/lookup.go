@@ -13,6 +13,8 @@ type found struct {
 	answer        []dns.RR
 	authority     []dns.RR
 	extra         []dns.RR
+	denied        string // the name, in the case it was asked in, that has not what the question asks; "" when there is an answer
+	cut           string // the canonical name at which other servers take over; "" when they do not
 	// steered is the name whose address steering has to add to answer, in the case to answer it in; "" when none.
 	steered string
 }
@@ -44,6 +46,7 @@ func (z *zone) resolve(names *Names, name string, qtype uint16) found {
 		if !ok && !exists {
 			if n, ok = z.wildcard(names, key); !ok {
 				f.rcode = dns.RcodeNameError
+				f.denied = owner
 				return z.deny(f)
 			}
 		}
@@ -64,6 +67,7 @@ func (z *zone) resolve(names *Names, name string, qtype uint16) found {
 		case steered && (qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeHTTPS) && len(n[dns.TypeA])+len(n[dns.TypeAAAA]) == 0:
 			f.steered = owner
 		default:
+			f.denied = owner
 			return z.deny(f)
 		}
 		return f
@@ -96,7 +100,7 @@ func (z *zone) cut(key string, qtype uint16) (cut string) {
 
 // refer names the servers that answer below the cut, and no more.
 func (z *zone) refer(f found, cut string) found {
-	f.authoritative = len(f.answer) > 0
+	f.authoritative, f.cut = len(f.answer) > 0, cut
 	f.authority = append(f.authority, z.nodes[cut][dns.TypeNS]...)
 	f.extra = z.glue(f.extra, f.authority)
 	return f

@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/miekg/dns"
 )
@@ -21,11 +22,15 @@ type query struct {
 	version uint8  // of EDNS
 	size    uint16 // UDP payload the sender can take, at least 512
 	do      bool   // DNSSEC OK
+	co      bool   // compact answers OK: RFC 9824 §5.1
 	subnet  []byte // data of the client-subnet option; nil when there is none
 	nsid    bool   // who answers is asked for (RFC 5001)
 	cookie  []byte // data of the COOKIE option; nil when there is none
 
-	tcp bool // it came over TCP
+	// Not in the packet, but about it:
+	from netip.Addr // the sender
+	tcp  bool       // it came over TCP, so that from is not forged
+	room int        // bytes an answer may have
 }
 
 const headerSize = 12
@@ -111,7 +116,7 @@ func (q *query) opt(fixed, options []byte) bool {
 	q.edns = true
 	q.size = max(binary.BigEndian.Uint16(fixed[2:]), dns.MinMsgSize)
 	q.version = fixed[5]
-	q.do = fixed[6]&0x80 != 0
+	q.do, q.co = fixed[6]&0x80 != 0, fixed[6]&0x40 != 0
 	for len(options) > 0 {
 		if len(options) < 4 {
 			return false

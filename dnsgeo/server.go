@@ -21,6 +21,7 @@ import (
 	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/geo"
 	"perigee/dnsgeo/limit"
+	"perigee/dnsgeo/sign"
 	"perigee/fleet"
 )
 
@@ -58,6 +59,8 @@ type Config struct {
 	Cookies *cookie.Jar
 	// Limit bounds what goes to one network over UDP; nil bounds nothing.
 	Limit *limit.Limiter
+	// Signer signs the zone of the steered names; nil for one that is not signed.
+	Signer *sign.Signer
 
 	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
 	MaxConns int           // open connections, TCP and TLS together; 512 when 0
@@ -75,6 +78,7 @@ type Server struct {
 	service  service // nil when there are no HTTPS records
 	names    func() *Names
 	steering *steering
+	signer   *sign.Signer // nil when the zone is not signed
 	ttl      uint32
 	counters Counters
 
@@ -105,11 +109,14 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: c.Log, clock: c.Clock, names: c.Names, ttl: uint32(ttl / time.Second),
-		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit,
+		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit, signer: c.Signer,
 	}
 	var err error
 	if s.zones, err = newZones(&c, &s.counters); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
+	}
+	if c.Signer != nil && c.Signer.Zone() != s.zones.steered.origin {
+		return nil, fmt.Errorf("dns server: the signer is for zone %s, not %s", c.Signer.Zone(), s.zones.steered.origin)
 	}
 	if s.service, err = newService(c.HTTPSRecord); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
