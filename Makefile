@@ -79,7 +79,7 @@ help: ## this list
 # The pieces of make test and make lint.
 
 packages:
-	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils gcc=gcc,libc6-dev
+	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin gcc=gcc,libc6-dev
 
 format:
 	@unformatted=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \

@@ -134,6 +134,10 @@ func (s *KeySet) Retire(tag uint16, now time.Time) (*KeySet, error) {
 		case Retired:
 			return fmt.Errorf("key %d is retired and leaves by itself on %s, when no cache has a signature by it", tag, k.Removed.Format(time.RFC3339))
 		}
+		if !k.Active.IsZero() && now.Add(Spread).After(k.Active) {
+			// A server that hears of this too late would sign with a key that the others no longer publish.
+			return fmt.Errorf("key %d takes over on %s, too soon to reach all servers before: roll again after that", tag, k.Active.Format(time.RFC3339))
+		}
 		// Its DS may be at the parent already. That does no harm while the DS of the active key is there too.
 		s.Keys = s.Keys[:len(s.Keys)-1]
 		old := s.Keys[len(s.Keys)-1]

@@ -11,13 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
 	"perigee/clock"
+	"perigee/spool"
 )
 
 var entry = Entry{
@@ -47,7 +46,7 @@ func TestCombined(t *testing.T) {
 		{edit(func(e *Entry) { e.Client, e.Target, e.Time = "@", "/x\" 200 1\n6.6.6.6", e.Time.Add(time.Hour) }),
 			`@ - - [25/Nov/2026:19:19:29 +0000] "GET /x\" 200 1\n6.6.6.6 HTTP/1.1" 200 5 "-" "curl/8.5"`},
 	} {
-		if got := string(appendCombined(nil, c.e, new(stamp))); got != c.want+"\n" {
+		if got := string(appendCombined(nil, c.e, new(spool.Stamp))); got != c.want+"\n" {
 			t.Errorf("%s\nwant\n%s", got, c.want)
 		}
 	}
@@ -55,7 +54,7 @@ func TestCombined(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	e := edit(func(e *Entry) { e.Agent, e.Target = "a\" \\ \n\x00\x7f\xffü漢", "/\"}\n{" })
-	line := appendJSON(nil, e, new(stamp))
+	line := appendJSON(nil, e, new(spool.Stamp))
 	var got map[string]any
 	if err := json.Unmarshal(line, &got); err != nil {
 		t.Fatalf("%s: %v", line, err)
@@ -76,15 +75,15 @@ func FuzzLine(f *testing.F) {
 	f.Add("", "", "", "", "", strings.Repeat("\\", 5000))
 	f.Fuzz(func(t *testing.T, client, method, host, target, referer, agent string) {
 		e := &Entry{Time: entry.Time, Client: client, Method: method, Host: host, Target: target, Referer: referer, Agent: agent, Status: 200}
-		line := appendJSON(nil, e, new(stamp))
+		line := appendJSON(nil, e, new(spool.Stamp))
 		var v struct{ Client, Method, Host, Target, Referer, Agent string }
 		if err := json.Unmarshal(line, &v); err != nil || bytes.IndexByte(line, '\n') != len(line)-1 {
 			t.Fatalf("%q: %v", line, err)
 		}
-		if len(agent) <= maxValue && utf8.ValidString(agent) && v.Agent != agent {
+		if len(agent) <= spool.MaxValue && utf8.ValidString(agent) && v.Agent != agent {
 			t.Fatalf("agent %q became %q", agent, v.Agent)
 		}
-		line = appendCombined(nil, e, new(stamp))
+		line = appendCombined(nil, e, new(spool.Stamp))
 		if bytes.IndexByte(line, '\n') != len(line)-1 {
 			t.Fatalf("%q", line)
 		}
@@ -107,233 +106,32 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-// running is a log that is run until stop.
-func running(t *testing.T, cfg Config) (l *Log, stop func()) {
-	t.Helper()
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	l, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	return l, stop
-}
-
-func lines(t *testing.T, path string) []string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(b) > 0 && b[len(b)-1] != '\n' {
-		t.Errorf("%s ends within a line", path)
-	}
-	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
-}
-
-// Every line of every caller arrives, whole and, from each, in order.
-func TestManyWriters(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	l, stop := running(t, Config{Path: path, Format: JSON, Buffers: 3})
-	const writers, each = 6, 2000
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			for i := range each {
-				l.Add(w, edit(func(e *Entry) { e.Status, e.Bytes = w, int64(i) }))
-			}
-		})
-	}
-	wg.Wait()
-	stop()
-	var next [writers]int64
-	for _, line := range lines(t, path) {
-		var v struct{ Status, Bytes int64 }
-		if err := json.Unmarshal([]byte(line), &v); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		if v.Bytes != next[v.Status] {
-			t.Fatalf("line %d of %d follows %d", v.Bytes, v.Status, next[v.Status]-1)
-		}
-		next[v.Status]++
-	}
-	for w, n := range next {
-		if n != each {
-			t.Errorf("%d lines of %d", n, w)
-		}
-	}
-	if l.Dropped() != 0 {
-		t.Errorf("%d dropped", l.Dropped())
-	}
-}
-
-func TestFlushedWithinASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		var out bytes.Buffer
-		l, stop := running(t, Config{Path: "-", Stdout: writerFunc(func(b []byte) (int, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return out.Write(b)
-		})})
-		written := func() string {
-			mu.Lock()
-			defer mu.Unlock()
-			return out.String()
-		}
-		l.Add(0, &entry)
-		synctest.Wait()
-		if written() != "" {
-			t.Error("written before its time")
-		}
-		time.Sleep(flushEvery)
-		synctest.Wait()
-		if got := written(); strings.Count(got, "\n") != 1 {
-			t.Errorf("%q", got)
-		}
-		l.Add(1, &entry)
-		stop() // the rest goes with the end
-		if got := written(); strings.Count(got, "\n") != 2 {
-			t.Errorf("%q", got)
-		}
-	})
-}
-
-func TestRotation(t *testing.T) {
-	for _, keep := range []int{0, 1, 3} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "log")
-		l, stop := running(t, Config{Path: path, MaxSize: 1000, Keep: keep, Buffers: 1})
-		stop()
-		l.out.open()
-		for i := range 100 {
-			l.Add(0, edit(func(e *Entry) { e.Status = 1000 + i }))
-			l.flush()
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		found, err := filepath.Glob(path + "*")
-		if err != nil || len(found) != keep+1 {
-			t.Fatalf("%v, %v", found, err)
-		}
-		want := 1099
-		for i := range keep + 1 {
-			name := path
-			if i > 0 {
-				name = fmt.Sprintf("%s.%d", path, i)
-			}
-			if st, err := os.Stat(name); err != nil || st.Size() > 1000 || st.Size() == 0 {
-				t.Fatalf("%v, %v", st, err)
-			}
-			all := lines(t, name)
-			for j := len(all) - 1; j >= 0; j-- {
-				if !strings.Contains(all[j], fmt.Sprintf(" %d ", want)) {
-					t.Fatalf("%s: %q, want %d", name, all[j], want)
-				}
-				want--
-			}
-		}
-		if l.Dropped() != 0 {
-			t.Errorf("%d dropped", l.Dropped())
-		}
-	}
-}
-
-// logrotate moves the file and expects a new one.
-func TestFollowsItsPath(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+// What was added is in the file when Run has ended.
+func TestWritten(t *testing.T) {
+	for _, format := range []Format{Combined, JSON} {
 		path := filepath.Join(t.TempDir(), "log")
-		l, stop := running(t, Config{Path: path})
-		second := func(status int) {
-			l.Add(0, edit(func(e *Entry) { e.Status = status }))
-			time.Sleep(flushEvery)
-			synctest.Wait()
-		}
-		second(1)
-		if err := os.Rename(path, path+".old"); err != nil {
+		l, err := Open(Config{Path: path, Format: format, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
 			t.Fatal(err)
 		}
-		second(2)
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
+		for i := range 3 {
+			l.Add(i, &entry)
 		}
-		second(3)
-		second(4)
-		stop()
-		if got := len(lines(t, path+".old")); got != 1 {
-			t.Errorf("%d lines in the old file", got)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := l.Run(ctx); err != nil || l.Dropped() != 0 {
+			t.Fatal(err, l.Dropped())
 		}
-		if got := lines(t, path); len(got) != 2 || !strings.Contains(got[0], " 3 ") {
-			t.Errorf("%q", got)
+		b, err := os.ReadFile(path)
+		want := appendCombined(nil, &entry, new(spool.Stamp))
+		if format == JSON {
+			want = appendJSON(nil, &entry, new(spool.Stamp))
 		}
-	})
-}
-
-// A writer that stands still, and one that fails, cost lines and nothing else.
-func TestSlowAndFullDisk(t *testing.T) {
-	gate := make(chan struct{})
-	l, stop := running(t, Config{Path: "-", Stdout: writerFunc(func(b []byte) (int, error) { <-gate; return len(b), nil }), Buffers: 1})
-	n := int64(0)
-	for l.Dropped() == 0 { // returns although nothing is written
-		l.Add(0, &entry)
-		if n++; n > 1e6 {
-			t.Fatal("where are they kept?")
+		if err != nil || !bytes.Equal(b, bytes.Repeat(want, 3)) {
+			t.Errorf("%s: %q, %v", format, b, err)
 		}
-	}
-	close(gate)
-	stop()
-
-	l, stop = running(t, Config{Path: "/dev/full", Buffers: 1})
-	for range 10 {
-		l.Add(0, &entry)
-	}
-	stop()
-	if l.Dropped() != 10 {
-		t.Errorf("%d dropped of 10", l.Dropped())
-	}
-
-	// A disk that takes half a line leaves none of it.
-	f, err := os.OpenFile(filepath.Join(t.TempDir(), "log"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	failing := true
-	l, stop = running(t, Config{Path: "-", Stdout: writerFunc(func(b []byte) (int, error) {
-		if failing {
-			return 0, errors.New("full")
-		}
-		return f.Write(b)
-	}), Buffers: 1})
-	stop()
-	l.Add(0, &entry)
-	l.flush()
-	failing = false
-	l.Add(0, &entry)
-	l.flush()
-	if got := lines(t, f.Name()); l.Dropped() != 1 || len(got) != 1 {
-		t.Errorf("%d dropped, %d lines", l.Dropped(), len(got))
 	}
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestOpen(t *testing.T) {
 	for name, cfg := range map[string]Config{
