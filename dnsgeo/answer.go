@@ -19,20 +19,25 @@ const maxUDP = 1232
 
 // respond answers one packet from a client; nil means that there is no answer. The answer lies in out when it fits.
 func (s *Server) respond(packet []byte, from netip.AddrPort, tcp bool, out []byte) []byte {
+	return s.respondTraced(packet, from, tcp, out, new(trace))
+}
+
+// respondTraced is respond, and notes in t what the answer came from.
+func (s *Server) respondTraced(packet []byte, from netip.AddrPort, tcp bool, out []byte, t *trace) []byte {
 	if at := signedAt(packet); at > 0 {
-		return s.respondSigned(packet, at, from, tcp, out)
+		return s.respondSigned(packet, at, from, tcp, out, t)
 	}
-	return s.respondUnsigned(packet, from, tcp, out)
+	return s.respondUnsigned(packet, from, tcp, out, t)
 }
 
 // respondUnsigned is respond for a packet whose signature, if there was one, has been taken off.
-func (s *Server) respondUnsigned(packet []byte, from netip.AddrPort, tcp bool, out []byte) []byte {
+func (s *Server) respondUnsigned(packet []byte, from netip.AddrPort, tcp bool, out []byte, t *trace) []byte {
 	q, rcode, drop := parse(packet)
 	if drop {
 		s.counters.Dropped.Add(1)
 		return nil
 	}
-	q.from, q.tcp, q.room = from.Addr(), tcp, dns.MaxMsgSize
+	q.from, q.tcp, q.room, q.trace = from.Addr(), tcp, dns.MaxMsgSize, t
 	if !tcp {
 		q.room = dns.MinMsgSize
 		if q.edns {
@@ -73,7 +78,7 @@ func (s *Server) bake(q *query, from netip.Addr, m *dns.Msg) bool {
 	}
 	now := s.clock.Now()
 	v := s.cookies.Check(q.cookie, from, now)
-	if v == cookie.Malformed {
+	if q.trace.proof = v.String(); v == cookie.Malformed {
 		m.Rcode = dns.RcodeFormatError
 		return false
 	}
@@ -140,6 +145,9 @@ func (s *Server) answer(q *query, from netip.Addr, m *dns.Msg) {
 		option(m, &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: sub.reply(o.scope)})
 	}
 	if o.steered != "" {
+		if q.trace.scope = o.scope; len(o.edges) > 0 {
+			q.trace.edge = o.edges[0].Name
+		}
 		s.account(q, client, o)
 	}
 }

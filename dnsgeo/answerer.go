@@ -13,11 +13,13 @@ import (
 
 // answerer answers the packets of one socket. It belongs to one goroutine.
 type answerer struct {
-	s   *Server
-	hot *hot      // nil while it is being made
-	now time.Time // of the batch
-	q   asked
-	t   tally
+	s     *Server
+	index int       // which of the server's sockets
+	hot   *hot      // nil while it is being made
+	now   time.Time // of the batch
+	q     asked
+	t     tally
+	made  made // how the last answer was
 }
 
 // begin begins a batch.
@@ -32,18 +34,43 @@ func (a *answerer) answer(packet []byte, from netip.AddrPort, out []byte) int {
 	if from.Port() == 0 {
 		return 0
 	}
-	fast := a.q.read(packet, from.Addr()) && a.bake(from.Addr())
-	if fast && a.hot != nil {
+	n := a.make(packet, from, out)
+	sent := n
+	if a.s.limit != nil && !a.made.proven {
+		sent = a.limited(out, n, from.Addr())
+	}
+	if a.s.observed() {
+		switch {
+		case sent == 0 && n > 0:
+			a.made.limit = "drop"
+		case sent < n:
+			a.made.limit = "slip"
+		}
+		a.s.observe(a.index, overUDP, from, packet, out[:sent], a.now, &a.made.trace)
+	}
+	return sent
+}
+
+// made is how an answer was made.
+type made struct {
+	trace
+	proven bool // the client is who it says
+}
+
+// make makes an answer, whatever becomes of it, and notes in a.made how.
+func (a *answerer) make(packet []byte, from netip.AddrPort, out []byte) int {
+	a.made = made{}
+	if a.q.read(packet, from.Addr()) && a.bake(from.Addr()) && a.hot != nil {
 		if n := a.hot.answer(&a.q, packet, from.Addr(), out, &a.t); n > 0 {
-			return a.limited(out, n, from.Addr(), a.q.proven)
+			a.made.scope, a.made.edge = a.q.scope, a.q.edge
+			return n
 		}
 	}
-	b := a.s.respond(packet, from, false, out)
-	n := copy(out, b)
-	if n < len(b) { // it cannot be: respond keeps to maxUDP
-		return 0
+	b := a.s.respondTraced(packet, from, false, out, &a.made.trace)
+	if n := copy(out, b); n == len(b) { // it always is: respond keeps to maxUDP
+		return n
 	}
-	return a.limited(out, n, from.Addr(), a.q.proven && fast)
+	return 0
 }
 
 // bake judges the cookie of a.q; false for one that is malformed.
@@ -52,14 +79,14 @@ func (a *answerer) bake(from netip.Addr) bool {
 		return true
 	}
 	v := a.s.cookies.Check(a.q.cookie, from, a.now)
-	a.q.proven = v.Proven()
+	a.made.proven, a.made.proof = v.Proven(), v.String()
 	a.q.baked = a.s.cookies.Reply(a.q.crumbs[:0], a.q.cookie, v, from, a.now)
 	return v != cookie.Malformed
 }
 
 // limited says how much of an answer of n bytes is sent: all, none, or a head that sends a real client to TCP.
-func (a *answerer) limited(out []byte, n int, client netip.Addr, proven bool) int {
-	if a.s.limit == nil || proven || n < headerSize {
+func (a *answerer) limited(out []byte, n int, client netip.Addr) int {
+	if n < headerSize {
 		return n
 	}
 	class, name := a.class(out[:n])

@@ -42,9 +42,9 @@ type asked struct {
 	size   int    // how long the answer may be
 	ecs    []byte // the data of the client-subnet option; nil for none
 	cookie []byte // the data of the COOKIE option; nil for none
-	proven bool   // the cookie is good: the client is who it says
 	baked  []byte // the data of the COOKIE option of the answer
 	crumbs [cookie.Size]byte
+	edge   string       // that is answered first; "" for none
 	from   netip.Addr   // the client that steering looks at
 	key    [256]byte    // the canonical name in wire form
 	n      int          // its length
@@ -64,7 +64,7 @@ func (q *asked) read(b []byte, from netip.Addr) bool {
 	q.qtype = binary.BigEndian.Uint16(b[q.end:])
 	class := binary.BigEndian.Uint16(b[q.end+2:])
 	q.end += 4
-	q.from, q.size, q.ecs, q.cookie, q.baked, q.do, q.proven = from, dns.MinMsgSize, nil, nil, nil, false, false
+	q.from, q.size, q.ecs, q.cookie, q.baked, q.do = from, dns.MinMsgSize, nil, nil, nil, false
 	q.edns = b[11] == 1
 	if class != dns.ClassINET {
 		return false
@@ -207,7 +207,7 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 
 // find finds what answers q; false when more than a look-up is needed.
 func (h *hot) find(q *asked) (reply, bool) {
-	q.scope = netip.Prefix{}
+	q.scope, q.edge = netip.Prefix{}, ""
 	if h.signed && (q.do || ofSigner(q.qtype)) {
 		return reply{}, false
 	}
@@ -237,8 +237,11 @@ func (h *hot) find(q *asked) (reply, bool) {
 	}
 	n, scope := h.state.compiled.Find(q.from)
 	p := &h.steered[n][f]
-	q.scope = scope
-	return reply{packed: p, steered: true}, p.answers > 0
+	if p.answers == 0 {
+		return reply{}, false
+	}
+	q.scope, q.edge = scope, h.state.compiled.Answers()[n].Edges[f][0].Name
+	return reply{packed: p, steered: true}, true
 }
 
 // ofSigner tells the types that a signed zone has for names which have none of them otherwise.

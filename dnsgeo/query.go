@@ -31,6 +31,8 @@ type query struct {
 	from netip.Addr // the sender
 	tcp  bool       // it came over TCP, so that from is not forged
 	room int        // bytes an answer may have
+	// trace is told what the answer came from.
+	trace *trace
 }
 
 const headerSize = 12

@@ -21,7 +21,9 @@ import (
 	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/geo"
 	"perigee/dnsgeo/limit"
+	"perigee/dnsgeo/querylog"
 	"perigee/dnsgeo/sign"
+	"perigee/dnsgeo/tap"
 	"perigee/fleet"
 )
 
@@ -59,6 +61,9 @@ type Config struct {
 	Cookies *cookie.Jar
 	// Limit bounds what goes to one network over UDP; nil bounds nothing.
 	Limit *limit.Limiter
+	// Queries and Tap are told of each query; nil tells nobody. Each has at least one buffer more than there are Sockets.
+	Queries *querylog.Log
+	Tap     *tap.Tap
 	// Signer signs the zone of the steered names; nil for one that is not signed.
 	Signer *sign.Signer
 
@@ -86,6 +91,8 @@ type Server struct {
 	explainers []netip.Prefix
 	cookies    *cookie.Jar
 	limit      *limit.Limiter
+	queries    *querylog.Log
+	tap        *tap.Tap
 
 	udp []*net.UDPConn // none when there are no sockets
 	hot atomic.Pointer[hot]
@@ -110,6 +117,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		log: c.Log, clock: c.Clock, names: c.Names, ttl: uint32(ttl / time.Second),
 		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit, signer: c.Signer,
+		queries: c.Queries, tap: c.Tap,
 	}
 	var err error
 	if s.zones, err = newZones(&c, &s.counters); err != nil {
@@ -237,8 +245,8 @@ func (s *Server) Run(ctx context.Context) error {
 		wg.Wait()
 		return nil
 	}
-	for _, c := range s.udp {
-		wg.Go(func() { cancel(s.serveSocket(ctx, c)) })
+	for i, c := range s.udp {
+		wg.Go(func() { cancel(s.serveSocket(ctx, i, c)) })
 	}
 	wg.Go(func() { cancel(s.serveStreams(ctx, s.tcp, nil)) })
 	if s.tls != nil {

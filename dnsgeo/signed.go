@@ -21,7 +21,7 @@ func signedAt(packet []byte) int {
 
 // respondSigned is respond for a packet with a TSIG record at off: the answer to it is signed with the same key, or says
 // why the signature is not accepted (RFC 8945 §5.2, §5.3).
-func (s *Server) respondSigned(packet []byte, off int, from netip.AddrPort, tcp bool, out []byte) []byte {
+func (s *Server) respondSigned(packet []byte, off int, from netip.AddrPort, tcp bool, out []byte, t *trace) []byte {
 	q, rcode, drop := parse(packet)
 	if drop {
 		s.counters.Dropped.Add(1)
@@ -36,7 +36,7 @@ func (s *Server) respondSigned(packet []byte, off int, from netip.AddrPort, tcp 
 	case rcode != dns.RcodeSuccess:
 		return s.finish(q.reply(rcode), g)
 	}
-	answer := s.respondUnsigned(unsigned(packet, off), from, tcp, out)
+	answer := s.respondUnsigned(unsigned(packet, off), from, tcp, out, t)
 	if answer == nil {
 		return nil
 	}

@@ -84,11 +84,19 @@ func (c *stream) next(r *bufio.Reader) ([]byte, bool) {
 func (c *stream) answer(packet []byte, o outline) bool {
 	buffer := c.streams.buffers.Get().(*[]byte)
 	defer c.streams.buffers.Put(buffer)
-	answer := c.respond(packet, c.from, true, *buffer)
-	if answer == nil {
-		return false // what sends no queries over TCP is no DNS client
+	began, t := c.clock.Now(), new(trace)
+	answer := c.respondTraced(packet, c.from, true, *buffer, t)
+	if answer != nil {
+		answer = c.decorated(packet, o, answer)
 	}
-	return c.send(c.decorated(packet, o, answer), tcpTransfer) == nil
+	if c.observed() {
+		over := overTCP
+		if c.encrypted {
+			over = overTLS
+		}
+		c.observe(len(c.udp), over, c.from, packet, answer, began, t)
+	}
+	return answer != nil && c.send(answer, tcpTransfer) == nil // what sends no queries over TCP is no DNS client
 }
 
 // decorated adds to an answer what a transport says for itself: how long the connection may be silent, for who asks

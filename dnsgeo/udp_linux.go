@@ -80,13 +80,13 @@ type worker struct {
 	read, write func(fd uintptr) bool
 }
 
-// serveSocket answers the packets of one socket until ctx ends.
-func (s *Server) serveSocket(ctx context.Context, conn *net.UDPConn) error {
+// serveSocket answers the packets of socket number index until ctx ends.
+func (s *Server) serveSocket(ctx context.Context, index int, conn *net.UDPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("serve UDP: %w", err)
 	}
-	w := &worker{a: answerer{s: s}, raw: raw, anew: conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}
+	w := &worker{a: answerer{s: s, index: index}, raw: raw, anew: conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()}
 	w.read, w.write = w.receive, w.transmit
 	for i := range w.recv {
 		w.iov[i].Base = &w.in[i][0]

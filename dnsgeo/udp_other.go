@@ -21,9 +21,9 @@ func udpSockets(address *net.UDPAddr, _ int) ([]*net.UDPConn, error) {
 }
 
 // serveSocket answers packets, one after the other, until ctx ends.
-func (s *Server) serveSocket(ctx context.Context, conn *net.UDPConn) error {
+func (s *Server) serveSocket(ctx context.Context, index int, conn *net.UDPConn) error {
 	in, out := make([]byte, 4096), make([]byte, dns.MaxMsgSize)
-	a := answerer{s: s}
+	a := answerer{s: s, index: index}
 	for {
 		n, session, err := dns.ReadFromSessionUDP(conn, in)
 		switch {
