@@ -140,6 +140,11 @@ type DNS struct {
 	Geo    string   `yaml:"geo"`
 	State  string   `yaml:"state"`
 	Admin  string   `yaml:"admin"`
+
+	Log     DNSLog     `yaml:"log"`
+	Tap     DNSTap     `yaml:"tap"`
+	Limit   DNSLimit   `yaml:"limit"`
+	Cookies DNSCookies `yaml:"cookies"`
 }
 
 // Edge is one edge.
