@@ -143,6 +143,11 @@ type DNS struct {
 	// Explain has the networks that may ask for the reasons of an answer.
 	Explain []netip.Prefix `yaml:"explain"`
 	Admin   string         `yaml:"admin"`
+
+	Log     DNSLog     `yaml:"log"`
+	Tap     DNSTap     `yaml:"tap"`
+	Limit   DNSLimit   `yaml:"limit"`
+	Cookies DNSCookies `yaml:"cookies"`
 }
 
 // Edge is one edge.

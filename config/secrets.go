@@ -1,7 +1,9 @@
 package config
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -40,6 +42,16 @@ func (s SecretSet) SessionBytes() []byte {
 	b, err := hex.DecodeString(s.SessionKey)
 	if err != nil {
 		return nil // cannot be: readSecrets checked it
+	}
+	return b
+}
+
+// CookieKey returns the key of the DNS cookies of a machine that is given none: for DNSCookies.Jar. It follows from the session key, so that
+// a data directory of an older version has one, too.
+func (s SecretSet) CookieKey() []byte {
+	b, err := hkdf.Key(sha256.New, s.SessionBytes(), nil, "perigee dns cookies", 32)
+	if err != nil {
+		panic("config: " + err.Error()) // only for a length that SHA-256 cannot give
 	}
 	return b
 }

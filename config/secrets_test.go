@@ -42,7 +42,7 @@ func TestSecretsFromFilesAndTheirPrecedence(t *testing.T) {
 
 func TestSecretsAreNotSeen(t *testing.T) {
 	const hidden = "hunter2hunter2hunter2"
-	c, err := load("perigee.yaml", nil, nil, []string{"admin.token=" + hidden, "storage.secret_key=" + hidden, "storage.access_key=id", "api.key=" + hidden + hidden})
+	c, err := load("perigee.yaml", nil, nil, []string{"admin.token=" + hidden, "dns.cookies.secret=" + hidden, "dns.cookies.next=" + hidden, "storage.secret_key=" + hidden, "storage.access_key=id", "api.key=" + hidden + hidden})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -249,6 +249,9 @@ func (v validator) dns() {
 		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
 	}
 	v.admin("dns.admin", d.Admin)
+	v.dnsLog(d.Log)
+	v.dnsTap(d.Tap)
+	v.dnsGuards(d.Limit, d.Cookies)
 }
 
 // admin checks a listener of health and metrics; "" is none.

@@ -104,9 +104,9 @@ type derivation struct {
 
 // The bounds of what NewDerived takes.
 const (
-	MinKey    = 16                   // bytes of a shared key
-	MinPeriod = time.Hour            // a cookie outlives the secret it was made with by up to an hour, which Previous then covers
-	MaxPeriod = 366 * 24 * time.Hour // far beyond what is wise: RFC 7873 §7.1 says 36 days
+	MinKey    = 16                  // bytes of a shared key
+	MinPeriod = time.Hour           // a cookie outlives the secret it was made with by up to an hour, which Previous then covers
+	MaxPeriod = 36 * 24 * time.Hour // RFC 7873 §7.1
 )
 
 // NewDerived makes a Jar whose secrets follow from a key, at least MinKey bytes, that all servers share, and from the time: a new

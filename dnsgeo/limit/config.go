@@ -42,30 +42,44 @@ const (
 	MaxBuckets     = 1 << 26
 )
 
-// Check returns what is wrong with the configuration.
+// Wrong is what is wrong with a Config.
+type Wrong struct {
+	Key    string // the class whose rate it is, "all", "burst", "slip", "ipv4", "ipv6", "exempt" or "buckets"
+	Reason string // a sentence that says what to write
+}
+
+// Error implements error.
+func (w *Wrong) Error() string { return "response rate limit: " + w.Key + ": " + w.Reason }
+
+// Check returns what is wrong with the configuration, as a *Wrong.
 func (c Config) Check() error {
 	for class, rate := range append(slices.Clone(c.Rates[:]), c.All) {
 		if rate < 0 || rate > MaxRate {
-			return fmt.Errorf("response rate limit: the rate of class %s is %d; write 0 to %d answers per second", Class(class), rate, MaxRate)
+			return &Wrong{Class(class).String(), fmt.Sprintf("%d is no rate; write 0 to %d answers per second", rate, MaxRate)}
 		}
 	}
-	switch {
-	case c.Burst != 0 && (c.Burst < MinBurst || c.Burst > MaxBurst):
-		return fmt.Errorf("response rate limit: a burst of %v is not between %v and %v", c.Burst, MinBurst, MaxBurst)
-	case c.Slip < 0 || c.Slip > MaxSlip:
-		return fmt.Errorf("response rate limit: a slip of %d is not between 0 and %d", c.Slip, MaxSlip)
-	case c.IPv4 < 0 || c.IPv4 > 32:
-		return fmt.Errorf("response rate limit: an IPv4 network of %d bits is not between 1 and 32", c.IPv4)
-	case c.IPv6 < 0 || c.IPv6 > 128:
-		return fmt.Errorf("response rate limit: an IPv6 network of %d bits is not between 1 and 128", c.IPv6)
-	case len(c.Exempt) > MaxExempt:
-		return fmt.Errorf("response rate limit: %d networks are exempt; at most %d can be", len(c.Exempt), MaxExempt)
-	case c.Buckets < 0 || c.Buckets > MaxBuckets:
-		return fmt.Errorf("response rate limit: a table of %d buckets is not between 1 and %d", c.Buckets, MaxBuckets)
+	between := func(key string, v, least, most int) error {
+		if v < least || v > most {
+			return &Wrong{key, fmt.Sprintf("%d is not between %d and %d", v, least, most)}
+		}
+		return nil
+	}
+	for _, err := range []error{
+		between("slip", c.Slip, 0, MaxSlip), between("ipv4", c.IPv4, 0, 32), between("ipv6", c.IPv6, 0, 128), between("buckets", c.Buckets, 0, MaxBuckets),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if c.Burst != 0 && (c.Burst < MinBurst || c.Burst > MaxBurst) {
+		return &Wrong{"burst", fmt.Sprintf("%v is not between %v and %v", c.Burst, MinBurst, MaxBurst)}
+	}
+	if len(c.Exempt) > MaxExempt {
+		return &Wrong{"exempt", fmt.Sprintf("%d networks are listed; at most %d can be", len(c.Exempt), MaxExempt)}
 	}
 	for _, p := range c.Exempt {
 		if !p.IsValid() {
-			return fmt.Errorf("response rate limit: an exempt network is none: %v", p)
+			return &Wrong{"exempt", "one of the networks is none; write them as 192.0.2.0/24 or 2001:db8::/32"}
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -279,10 +280,11 @@ func TestConcurrent(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]Config{
-		"class nxdomain": {Rates: [...]int{NXDomain: -1, Error: 0}}, "class all": {All: MaxRate + 1}, "burst": {Burst: time.Millisecond},
-		"slip": {Slip: 11}, "IPv4": {IPv4: 33}, "IPv6": {IPv6: 129}, "exempt": {Exempt: make([]netip.Prefix, 1)}, "table": {Buckets: -1},
+		"nxdomain": {Rates: [...]int{NXDomain: -1, Error: 0}}, "all": {All: MaxRate + 1}, "burst": {Burst: time.Millisecond},
+		"slip": {Slip: 11}, "ipv4": {IPv4: 33}, "ipv6": {IPv6: 129}, "exempt": {Exempt: make([]netip.Prefix, 1)}, "buckets": {Buckets: -1},
 	} {
-		if _, err := New(c, start); err == nil || !strings.Contains(err.Error(), want) {
+		var wrong *Wrong
+		if _, err := New(c, start); !errors.As(err, &wrong) || wrong.Key != want || !strings.Contains(err.Error(), want+": ") {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
