@@ -19,10 +19,11 @@ func RegisterMetrics(reg prometheus.Registerer, s *Server) {
 			counter("answers_total", "Answers by response code.", prometheus.Labels{"rcode": dns.RcodeToString[code]}, func() uint64 { return c.Rcode(code) })
 		}
 	}
-	for _, f := range []struct {
+	type line struct {
 		name, help string
 		value      *atomic.Uint64
-	}{
+	}
+	lines := []line{
 		{"udp_queries_total", "Packets received over UDP.", &c.UDP},
 		{"tcp_queries_total", "Messages received over TCP.", &c.TCP},
 		{"ecs_queries_total", "Queries with a client-subnet option.", &c.ECS},
@@ -31,7 +32,16 @@ func RegisterMetrics(reg prometheus.Registerer, s *Server) {
 		{"dropped_total", "Packets that got no answer.", &c.Dropped},
 		{"truncated_total", "Answers cut to fit, to be asked again over TCP.", &c.Truncated},
 		{"maps_compiled_total", "Steering maps compiled.", &c.Compiled},
-	} {
+	}
+	if s.signer != nil {
+		sc := s.signer.Counters()
+		lines = append(lines,
+			line{"signatures_total", "DNSSEC signatures made.", &sc.Made},
+			line{"signatures_reused_total", "DNSSEC signatures taken from memory.", &sc.Reused},
+			line{"signatures_limited_total", "DNSSEC signatures for invented names refused because of the rate of a network.", &sc.Limited},
+			line{"signatures_busy_total", "DNSSEC signatures refused because too many others waited.", &sc.Busy})
+	}
+	for _, f := range lines {
 		counter(f.name, f.help, nil, f.value.Load)
 	}
 }
