@@ -2,18 +2,21 @@
 // A query for the A or AAAA records of a steered name is answered with the nearest fit edge; everything else in the
 // zone is static.
 //
-// It is not a resolver, signs nothing yet (DNSSEC), transfers nothing (AXFR, IXFR are refused) and never asks anyone
+// It is not a resolver, transfers nothing (AXFR, IXFR are refused) and never asks anyone
 // anything while it answers: what it knows of the fleet, of places and of names are immutable snapshots behind atomic
 // pointers. With the rest of the system dead it goes on answering from the last of them.
 //
 // # The way of a query
 //
 //	packet -> parse (query.go) -> client: ECS or source address (ecs.go) -> name: zone (zone.go) and steered names
-//	(names.go) -> edge and scope (steering.go) -> reply (answer.go)
+//	(names.go) -> edge and scope (steering.go) -> signatures and proofs (dnssec.go) -> reply (answer.go)
 //
 // Which edge a client gets is decided in one place, which the answer and Decide, the explanation for people, share.
 // When the fleet or the geo data changes, the next query already obeys the change; only the scope it is told is
 // narrower than it could be until a new steer.Map has been compiled in the background, some 100 ms later.
+//
+// With Config.Signer the zone is signed while it answers: package sign has the keys and remembers the signatures, dnssec.go knows what an answer
+// of a signed zone has to contain. What does not exist is denied by RFC 9824, compact denial of existence.
 //
 // # Life cycle
 //

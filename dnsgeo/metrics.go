@@ -19,10 +19,11 @@ func RegisterMetrics(reg prometheus.Registerer, s *Server) {
 			counter("answers_total", "Answers by response code.", prometheus.Labels{"rcode": dns.RcodeToString[code]}, func() uint64 { return c.Rcode(code) })
 		}
 	}
-	for _, f := range []struct {
+	type line struct {
 		name, help string
 		value      *atomic.Uint64
-	}{
+	}
+	lines := []line{
 		{"udp_queries_total", "Packets received over UDP.", &c.UDP},
 		{"tcp_queries_total", "Messages received over TCP.", &c.TCP},
 		{"ecs_queries_total", "Queries with a client-subnet option.", &c.ECS},
@@ -37,7 +38,16 @@ func RegisterMetrics(reg prometheus.Registerer, s *Server) {
 		{"transfers_refused_total", "Transfers refused.", &c.TransfersRefused},
 		{"notified_total", "NOTIFY messages that a secondary has answered.", &c.Notified},
 		{"notify_lost_total", "Secondaries given up for a version of a zone after all tries.", &c.NotifyLost},
-	} {
+	}
+	if s.signer != nil {
+		sc := s.signer.Counters()
+		lines = append(lines,
+			line{"signatures_total", "DNSSEC signatures made.", &sc.Made},
+			line{"signatures_reused_total", "DNSSEC signatures taken from memory.", &sc.Reused},
+			line{"signatures_limited_total", "DNSSEC signatures for invented names refused because of the rate of a network.", &sc.Limited},
+			line{"signatures_busy_total", "DNSSEC signatures refused because too many others waited.", &sc.Busy})
+	}
+	for _, f := range lines {
 		counter(f.name, f.help, nil, f.value.Load)
 	}
 }

@@ -22,12 +22,12 @@ import (
 type cli struct {
 	globals
 
-	Up      upCmd      `cmd:"" group:"run" help:"Run everything on this machine: storage, bus, API, console, DNS and three edges."`
-	Upload  uploadCmd  `cmd:"" group:"run" help:"Run the API and the console."`
-	Edge    edgeCmd    `cmd:"" group:"run" help:"Run one edge."`
-	DNS     dnsCmd     `cmd:"" group:"run" name:"dns" help:"Run the DNS server."`
-	Bus     busCmd     `cmd:"" group:"run" help:"Run the embedded NATS server."`
-	Storage storageCmd `cmd:"" group:"run" help:"Run the embedded S3 server."`
+	Up      upCmd       `cmd:"" group:"run" help:"Run everything on this machine: storage, bus, API, console, DNS and three edges."`
+	Upload  uploadCmd   `cmd:"" group:"run" help:"Run the API and the console."`
+	Edge    edgeCmd     `cmd:"" group:"run" help:"Run one edge."`
+	DNS     dnsCommands `cmd:"" group:"run" name:"dns" help:"Run the DNS server; keys: its DNSSEC keys."`
+	Bus     busCmd      `cmd:"" group:"run" help:"Run the embedded NATS server."`
+	Storage storageCmd  `cmd:"" group:"run" help:"Run the embedded S3 server."`
 
 	Put     putCmd     `cmd:"" group:"files" help:"Publish a file or a directory."`
 	Ls      lsCmd      `cmd:"" group:"files" help:"List published files."`

@@ -72,6 +72,8 @@ func (s *KeySet) Roll(now time.Time) (*KeySet, error) {
 			return errors.New("the zone is about to become unsigned: its DS records are withdrawn")
 		case len(s.Keys) == maxKeys:
 			return fmt.Errorf("the set has %d keys: retire the ones that sign no more", maxKeys)
+		case now.Before(s.DSAfter(a)):
+			return fmt.Errorf("no key of zone %s may have a DS before %s: begin the rollover after that", s.Zone, s.DSAfter(a).Format(time.RFC3339))
 		case !a.Retired.IsZero():
 			return fmt.Errorf("key %d retires on %s", a.Tag, a.Retired.Format(time.RFC3339))
 		}

@@ -53,6 +53,7 @@ func TestStatesOfARollover(t *testing.T) {
 	refused(s.Retire(first.Tag, at))("roll puts another one in its place")
 	refused(s.Retire(first.Tag+1, at))("list shows the keys")
 	refused(s.LoseDS(at, time.Hour))("begin with withdraw")
+	refused(s.Roll(at.Add(-time.Second)))("begin the rollover after that")
 
 	must(s.Roll(at))
 	second := s.Keys[1]

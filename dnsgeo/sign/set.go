@@ -36,6 +36,11 @@ type KeySet struct {
 	Keys      []*Key // in the order in which they become active
 }
 
+// Unsigned returns the set of a zone without keys. Every other set of the zone supersedes it.
+func Unsigned(zone string) *KeySet {
+	return &KeySet{Zone: dns.CanonicalName(zone), MaxTTL: DefaultMaxTTL}
+}
+
 // setFile is the form of a key set in files and messages.
 type setFile struct {
 	Format    int       `json:"format"`

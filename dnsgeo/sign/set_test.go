@@ -22,9 +22,9 @@ import (
 // rolling returns a set in the middle of a rollover.
 func rolling(t testing.TB) *KeySet {
 	t.Helper()
-	s, err := generate(t, "perigee.test").Roll(epoch.Add(time.Hour))
+	s, err := generate(t, "perigee.test").Roll(epoch.Add(30 * time.Hour))
 	if err == nil {
-		s, err = s.SeeDS(epoch.Add(2*time.Hour), time.Hour)
+		s, err = s.SeeDS(epoch.Add(31*time.Hour), time.Hour)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +58,8 @@ func TestSetsSurviveFiles(t *testing.T) {
 		{"another key's tag", `"tag": `, `"tag": 1`},
 		{"a path for a zone", `"zone": "perigee.test."`, `"zone": "../x.test."`},
 		{"an endless TTL", `"max_ttl_s": 86400`, `"max_ttl_s": 9223372036854775807`},
-		{"a key that retires before it signs", `"retired": "2026-03-01T`, `"retired": "2026-02-01T`},
-		{"a gap between two keys", `"retired": "2026-03-01T`, `"retired": "2026-03-02T`},
+		{"a key that retires before it signs", `"retired": "2026-03-02T`, `"retired": "2026-02-01T`},
+		{"a gap between two keys", `"retired": "2026-03-02T`, `"retired": "2026-03-03T`},
 	} {
 		if !bytes.Contains(b, []byte(x.from)) {
 			t.Fatalf("%s: %q is not in\n%s", x.what, x.from, b)
@@ -160,7 +160,7 @@ func TestFollow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { st.Follow(ctx, clock.System, slog.New(slog.DiscardHandler), s.Use) })
-		second, err := first.Roll(epoch)
+		second, err := first.Roll(epoch.Add(30 * time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,6 +33,9 @@ func OpenStore(dir, zone string) (*Store, error) {
 	return &Store{dir: dir, zone: zone}, nil
 }
 
+// Zone returns the canonical name of the zone.
+func (s *Store) Zone() string { return s.zone }
+
 // File returns the name of the file.
 func (s *Store) File() string { return filepath.Join(s.dir, s.zone+"keys.json") }
 
@@ -96,8 +99,8 @@ func (s *Store) lock() (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // closing it is what opens the lock
 }
 
-// Follow puts each newer set that appears in the store into use, within some seconds, until ctx ends. A file that is gone or damaged changes nothing: the server
-// goes on with what it has, and the log says so once.
+// Follow puts each newer set that appears in the store into use, within some seconds, until ctx ends. A file that is not there yet is
+// waited for. One that is gone or damaged changes nothing: the server goes on with what it has, and the log says so once.
 func (s *Store) Follow(ctx context.Context, c clock.Clock, log *slog.Logger, use func(*KeySet) error) {
 	t := c.NewTicker(2 * time.Second)
 	defer t.Stop()
@@ -122,7 +125,7 @@ func (s *Store) Follow(ctx context.Context, c clock.Clock, log *slog.Logger, use
 		if err == nil {
 			seen, complained = st, ""
 			log.Info("DNSSEC keys are in use", "zone", set.Zone, "serial", set.Serial)
-		} else if err.Error() != complained {
+		} else if absent := seen == nil && errors.Is(err, fs.ErrNotExist); !absent && err.Error() != complained {
 			complained = err.Error()
 			log.Warn("DNSSEC keys cannot be followed; those in use stay", "err", err)
 		}
