@@ -23,6 +23,8 @@ type zone struct {
 	soa     *dns.SOA
 	nodes   map[string]node // by canonical name
 	records int
+	parsed  int // records read, those that were there already included
+	bytes   int // of them
 	cuts    bool // some name below the origin is delegated
 	dnames  bool // some name has a DNAME record
 	// generated tells that the SOA was made up, with the time for a serial number.
@@ -39,6 +41,7 @@ const (
 	maxZoneRecords = 1 << 20
 	// maxRecord is the largest record in bytes: one that fills a message of TCP could not be transferred.
 	maxRecord = 60000
+	maxSet    = 1000 // records of one name and type
 )
 
 // newZone builds the zone of the steered names from its origin, its name servers and the records that stand beside
@@ -94,10 +97,11 @@ func emptyZone(origin string) (*zone, error) {
 	return &zone{origin: canonical(origin), nodes: make(map[string]node)}, nil
 }
 
-// canonical is the form in which names are compared: lower case, with a final dot, and each byte escaped as the library
-// does when it unpacks a name, since a zone file may write "a" as "\097".
+// canonical is the form in which names are compared: lower case, with a final dot, and each byte escaped as the library does
+// when it unpacks a name. A zone file may write "a" as "\097", or an apostrophe without the escape that queries have.
 func canonical(name string) string {
-	if strings.IndexByte(name, '\\') >= 0 {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*"
+	if strings.IndexFunc(name, func(r rune) bool { return !strings.ContainsRune(plain, r) }) >= 0 {
 		var wire [256]byte
 		if n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false); err == nil {
 			if unpacked, _, err := dns.UnpackDomainName(wire[:n], 0); err == nil {
@@ -159,20 +163,48 @@ func (z *zone) add(rr dns.RR) error {
 		return errors.New("a SOA belongs to the origin of the zone")
 	case slices.Contains(unserved, h.Rrtype):
 		return fmt.Errorf("records of type %s are not served", dns.TypeToString[h.Rrtype])
-	case dns.Len(rr) > maxRecord:
-		return fmt.Errorf("it has %d bytes, the limit is %d", dns.Len(rr), maxRecord)
-	case z.records >= maxZoneRecords:
-		return fmt.Errorf("a zone has at most %d records", maxZoneRecords)
+	}
+	if err := z.measure(rr); err != nil {
+		return err
 	}
 	n := z.at(h.Name)
 	if slices.ContainsFunc(n[h.Rrtype], func(other dns.RR) bool { return dns.IsDuplicate(rr, other) }) {
 		return nil
 	}
-	if set := n[h.Rrtype]; len(set) > 0 {
+	if set := n[h.Rrtype]; len(set) >= maxSet {
+		return fmt.Errorf("a name has at most %d records of one type", maxSet)
+	} else if len(set) > 0 {
 		h.Ttl = set[0].Header().Ttl // one TTL for all records of a set: RFC 2181 §5.2
 	}
 	n[h.Rrtype] = append(n[h.Rrtype], rr)
 	z.records++
+	return nil
+}
+
+// measure checks what the library's parser lets pass: records without data, and zones without end, since one line may
+// generate 65,536 records of any length.
+func (z *zone) measure(rr dns.RR) error {
+	b := make([]byte, dns.Len(rr)+1)
+	n, err := dns.PackRR(rr, b, 0, nil, false)
+	z.parsed++
+	z.bytes += n
+	switch {
+	case err != nil:
+		return fmt.Errorf("it cannot be sent: %w", err)
+	case n > maxRecord:
+		return fmt.Errorf("it has %d bytes, the limit is %d", n, maxRecord)
+	case z.parsed > maxZoneRecords:
+		return fmt.Errorf("a zone has at most %d records", maxZoneRecords)
+	case z.bytes > maxZoneText:
+		return fmt.Errorf("the records of a zone have at most %d bytes", maxZoneText)
+	}
+	if data, _, _ := skipName(b, 0); data+10 == n {
+		switch rr.(type) {
+		case *dns.APL, *dns.NULL, *dns.RFC3597:
+		default: // in an update such a record stands for all of its type (RFC 2136 §2.4); in a zone it is a slip
+			return errors.New("it has no data")
+		}
+	}
 	return nil
 }
 

@@ -14,7 +14,11 @@ func section(rrs []dns.RR) string {
 	var out []string
 	for _, rr := range rrs {
 		if rr.Header().Rrtype != dns.TypeOPT {
-			out = append(out, fmt.Sprintf("%s %s", dns.TypeToString[rr.Header().Rrtype], strings.TrimPrefix(rr.String(), rr.Header().String())))
+			data := strings.TrimPrefix(rr.String(), rr.Header().String())
+			if i := strings.Index(data, `\#`); i > 0 {
+				data = data[i:] // the generic form of RFC 3597 has a header of its own kind
+			}
+			out = append(out, fmt.Sprintf("%s %s", dns.Type(rr.Header().Rrtype), data))
 		}
 	}
 	slices.Sort(out)
