@@ -23,7 +23,10 @@ type answerer struct {
 }
 
 // begin begins a batch.
-func (a *answerer) begin() { a.hot, a.now = a.s.fresh(), a.s.clock.Now() }
+func (a *answerer) begin() {
+	a.now = a.s.clock.Now()
+	a.hot = a.s.fresh(a.now)
+}
 
 // end tells what was counted.
 func (a *answerer) end() { a.t.flush(&a.s.counters) }
@@ -59,7 +62,7 @@ type made struct {
 
 // make makes an answer, whatever becomes of it, and notes in a.made how.
 func (a *answerer) make(packet []byte, from netip.AddrPort, out []byte) int {
-	a.made = made{}
+	a.made, a.q.now = made{}, a.now
 	if a.q.read(packet, from.Addr()) && a.bake(from.Addr()) && a.hot != nil {
 		if n := a.hot.answer(&a.q, packet, from.Addr(), out, &a.t); n > 0 {
 			a.made.scope, a.made.edge = a.q.scope, a.q.edge

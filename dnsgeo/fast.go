@@ -3,6 +3,7 @@ package dnsgeo
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -44,6 +45,8 @@ type asked struct {
 	cookie []byte // the data of the COOKIE option; nil for none
 	baked  []byte // the data of the COOKIE option of the answer
 	crumbs [cookie.Size]byte
+	co     bool         // compact answers OK (RFC 9824 §5.1)
+	now    time.Time    // of the batch
 	edge   string       // that is answered first; "" for none
 	from   netip.Addr   // the client that steering looks at
 	key    [256]byte    // the canonical name in wire form
@@ -106,7 +109,7 @@ func (q *asked) opt(b []byte) bool {
 		return false
 	}
 	q.size = min(max(int(binary.BigEndian.Uint16(b[3:])), dns.MinMsgSize), maxUDP)
-	q.do = b[7]&0x80 != 0
+	q.do, q.co = b[7]&0x80 != 0, b[7]&0x40 != 0
 	for b = b[fixed:]; len(b) > 0; {
 		if len(b) < 4 {
 			return false
@@ -170,6 +173,7 @@ type reply struct {
 	rcode   byte
 	steered bool
 	denied  bool // the first record is that of the origin
+	co      bool // to be said back
 }
 
 // answer writes the answer to in to out and returns its length; 0 for what is not answered here. It does not allocate. out has room for maxUDP bytes.
@@ -208,13 +212,17 @@ func (h *hot) answer(q *asked, in []byte, from netip.Addr, out []byte, t *tally)
 // find finds what answers q; false when more than a look-up is needed.
 func (h *hot) find(q *asked) (reply, bool) {
 	q.scope, q.edge = netip.Prefix{}, ""
-	if h.signed && (q.do || ofSigner(q.qtype)) {
+	signed := h.signed && q.do
+	if signed && h.signatures == nil || h.signed && ofSigner(q.qtype) {
 		return reply{}, false
 	}
 	if q.qtype == dns.TypeNone || q.qtype == dns.TypeOPT || q.qtype == dns.TypeDS || q.qtype >= 128 && q.qtype <= 255 {
 		return reply{}, false
 	}
 	e, ok := h.table[string(q.key[:q.n])]
+	if !ok && signed {
+		return reply{}, false // a proof is made for each name
+	}
 	if !ok {
 		if string(q.key[:9]) == "\x08_explain" {
 			return reply{}, false
@@ -223,7 +231,11 @@ func (h *hot) find(q *asked) (reply, bool) {
 	}
 	for i := range e.sets {
 		if e.sets[i].qtype == q.qtype {
-			return reply{packed: &e.sets[i].packed}, true
+			p := &e.sets[i].packed
+			if signed {
+				p = h.signatures.static(q, e, len(h.steered), i)
+			}
+			return reply{packed: p, co: signed && q.co}, p != nil
 		}
 	}
 	f := steer.IPv4
@@ -231,7 +243,7 @@ func (h *hot) find(q *asked) (reply, bool) {
 	case e.apart, e.steered && h.https && q.qtype == dns.TypeHTTPS:
 		return reply{}, false
 	case !e.steered || q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
-		return reply{packed: &h.denial, denied: true}, true
+		return reply{packed: &h.denial, denied: true}, !signed
 	case q.qtype == dns.TypeAAAA:
 		f = steer.IPv6
 	}
@@ -240,8 +252,11 @@ func (h *hot) find(q *asked) (reply, bool) {
 	if p.answers == 0 {
 		return reply{}, false
 	}
-	q.scope, q.edge = scope, h.state.compiled.Answers()[n].Edges[f][0].Name
-	return reply{packed: p, steered: true}, true
+	edges := h.state.compiled.Answers()[n].Edges[f]
+	if q.scope, q.edge = scope, edges[0].Name; signed {
+		p = h.signatures.steered(q, e, n, f, p, edges)
+	}
+	return reply{packed: p, steered: true, co: signed && q.co}, p != nil
 }
 
 // ofSigner tells the types that a signed zone has for names which have none of them otherwise.
@@ -279,13 +294,13 @@ func (h *hot) write(q *asked, in, out []byte, r reply) {
 	extra := r.additionals
 	if q.edns {
 		extra++
-		q.writeOPT(out[n:])
+		q.writeOPT(out[n:], r.co)
 	}
 	binary.BigEndian.PutUint16(out[10:], extra)
 }
 
 // writeOPT writes our OPT record (RFC 6891 §6.1.2), with the cookie (RFC 7873 §5.2) and the client-subnet option if there was one (RFC 7871 §7.2.1).
-func (q *asked) writeOPT(b []byte) {
+func (q *asked) writeOPT(b []byte, co bool) {
 	const fixed = 11
 	b[0] = 0
 	binary.BigEndian.PutUint16(b[1:], dns.TypeOPT)
@@ -293,6 +308,9 @@ func (q *asked) writeOPT(b []byte) {
 	b[5], b[6], b[7], b[8] = 0, 0, 0, 0
 	if q.do {
 		b[7] = 0x80
+	}
+	if co {
+		b[7] |= 0x40
 	}
 	n := fixed
 	if len(q.baked) > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"perigee/dnsgeo/cookie"
 	"perigee/dnsgeo/limit"
+	"perigee/dnsgeo/sign"
 	"perigee/dnsgeo/steer"
 )
 
@@ -26,8 +27,8 @@ func (r *rig) ready() *hot {
 	next := *st
 	next.compiled = steer.Compile(st.plan, st.db)
 	r.steering.state.Store(&next)
-	r.hot.Store(r.newHot(r.Server.names(), &next))
-	h := r.fresh()
+	r.hot.Store(r.newHot(r.Server.names(), &next, r.signs(r.clock.Now())))
+	h := r.fresh(r.clock.Now())
 	if h == nil {
 		r.t.Fatal("nothing is made")
 	}
@@ -38,6 +39,7 @@ func (r *rig) ready() *hot {
 func (r *rig) compare(h *hot, packet []byte, from netip.AddrPort) bool {
 	r.t.Helper()
 	a := answerer{s: r.Server, hot: h, now: time.Now()}
+	a.q.now = a.now
 	var out [maxUDP]byte
 	if !a.q.read(packet, from.Addr()) || !a.bake(from.Addr()) {
 		return false
@@ -115,6 +117,20 @@ func TestFastAnswersAreTheSlowOnes(t *testing.T) {
 			testFastAnswers(t, func(c *Config) { c.Listen, c.Cookies = "", jar(t) })
 		})
 	})
+	t.Run("signed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			keys, err := sign.Generate("perigee.test", 0, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			signer, err := sign.NewSigner(keys, time.Now(), sign.Limits{Rate: 1e6, Burst: 1e6})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(48 * time.Hour) // the signatures count by now
+			testFastAnswers(t, func(c *Config) { c.Listen, c.Signer = "", signer })
+		})
+	})
 }
 
 func jar(t testing.TB) *cookie.Jar {
@@ -143,18 +159,24 @@ func testFastAnswers(t *testing.T, change func(*Config)) {
 	if fast < total/10 {
 		t.Errorf("only %d of %d were answered fast", fast, total)
 	}
-	for range 3 { // what the commonest queries must be
+	for i := range 6 { // what the commonest queries must be
+		do := i%2 > 0
 		for _, q := range []struct {
 			name  string
 			qtype uint16
-		}{{"www.perigee.test.", dns.TypeA}, {"wWW.perigee.test.", dns.TypeAAAA}, {"perigee.test.", dns.TypeSOA}, {"mail.perigee.test.", dns.TypeA}, {"www.perigee.test.", dns.TypeHTTPS},
-			{"nothing.perigee.test.", dns.TypeA}} {
+			proof bool // a denial, which a signed zone proves
+			wild  bool // that a wildcard could stand for
+		}{
+			{"www.perigee.test.", dns.TypeA, false, false}, {"wWW.perigee.test.", dns.TypeAAAA, false, false}, {"perigee.test.", dns.TypeSOA, false, false},
+			{"mail.perigee.test.", dns.TypeA, false, false}, {"www.perigee.test.", dns.TypeHTTPS, true, false}, {"nothing.perigee.test.", dns.TypeA, true, true},
+		} {
 			m := new(dns.Msg)
 			m.SetQuestion(q.name, q.qtype)
-			m.SetEdns0(1232, false)
+			m.SetEdns0(1232, do)
 			b, _ := m.Pack()
-			if !r.compare(h, b, netip.MustParseAddrPort("81.2.69.142:53")) && !(h.wild && q.name == "nothing.perigee.test.") {
-				t.Errorf("%s %d is answered slowly", q.name, q.qtype)
+			slow := q.wild && h.wild || q.proof && do && h.signed
+			if r.compare(h, b, netip.MustParseAddrPort("81.2.69.142:53")) == slow {
+				t.Errorf("%s %d with DO %v: slow %v", q.name, q.qtype, do, !slow)
 			}
 		}
 	}
@@ -215,10 +237,10 @@ func TestFastAnswersFollowTheFleet(t *testing.T) {
 			t.Fatalf("%s after the fleet has only %s", got, addr)
 		}
 		if i%2 == 0 {
-			for deadline := time.Now().Add(10 * time.Second); r.fresh() == nil && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(10 * time.Second); r.fresh(time.Now()) == nil && time.Now().Before(deadline); {
 				time.Sleep(5 * time.Millisecond)
 			}
-			if r.fresh() == nil {
+			if r.fresh(time.Now()) == nil {
 				t.Fatal("the short way was never made again")
 			}
 		}

@@ -24,6 +24,8 @@ type hot struct {
 	wild    bool   // the zone has wildcards
 	https   bool   // steered names have HTTPS records
 	signed  bool   // who understands signatures gets them
+	// signatures are what they get; nil for what is answered the long way.
+	signatures *signatures
 }
 
 // hotName is what is known of a name.
@@ -32,6 +34,7 @@ type hotName struct {
 	// apart says that more than a look-up is needed: an alias, a delegation.
 	apart bool
 	sets  []hotSet
+	slot  int // of its first signed answer
 }
 
 // hotSet is the answer for one type of a name.
@@ -50,11 +53,11 @@ type packed struct {
 const maxHotSets = 100_000
 
 // newHot makes the wire forms of a moment.
-func (s *Server) newHot(names *Names, st *state) *hot {
+func (s *Server) newHot(names *Names, st *state, signed bool) *hot {
 	z := s.zones.steered.zone()
 	h := &hot{
 		names: names, zone: z, state: st, table: make(map[string]hotName), origin: wireKey(z.origin), denial: packDenial(z), https: s.service != nil,
-		signed: s.signer != nil,
+		signed: signed,
 	}
 	for _, a := range st.compiled.Answers() {
 		var of [2]packed
@@ -80,6 +83,9 @@ func (s *Server) newHot(names *Names, st *state) *hot {
 			}
 		}
 		h.table[wireKey(origin)] = hotName{apart: true}
+	}
+	if signed {
+		h.signatures = s.newSignatures(h)
 	}
 	return h
 }

@@ -186,9 +186,9 @@ func (s *Server) listen(address string, sockets int) error {
 }
 
 // fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
-func (s *Server) fresh() *hot {
+func (s *Server) fresh(now time.Time) *hot {
 	h := s.hot.Load()
-	if h == nil || h.state != s.steering.current() || h.names != s.names() || h.zone != s.zones.steered.zone() {
+	if h == nil || h.signed != s.signs(now) || h.state != s.steering.current() || h.names != s.names() || h.zone != s.zones.steered.zone() {
 		return nil
 	}
 	return h
@@ -197,11 +197,15 @@ func (s *Server) fresh() *hot {
 // prepare makes what the UDP loop answers by itself, if that is not there for this moment; steering calls it in the background.
 func (s *Server) prepare(st *state) {
 	names := s.names()
-	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.state == st && h.names == names && h.zone == s.zones.steered.zone() {
+	signed := s.signs(s.clock.Now())
+	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.signed == signed && h.state == st && h.names == names && h.zone == s.zones.steered.zone() {
 		return
 	}
-	s.hot.Store(s.newHot(names, st))
+	s.hot.Store(s.newHot(names, st, signed))
 }
+
+// signs reports whether the zone of the steered names is signed at a moment.
+func (s *Server) signs(now time.Time) bool { return s.signer != nil && s.signer.Signs(now) }
 
 // Addr is the address of all sockets; the zero AddrPort without any.
 func (s *Server) Addr() netip.AddrPort {
