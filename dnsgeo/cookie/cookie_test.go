@@ -150,6 +150,18 @@ func TestForged(t *testing.T) {
 	}
 }
 
+// A version that this server does not know is not for it to judge, even if the rest were right.
+func TestOtherVersion(t *testing.T) {
+	j := mustJar(t, Secrets{Current: mustSecret(t, secretA)})
+	client, now := netip.MustParseAddr("192.0.2.1"), time.Unix(1559731985, 0)
+	option := j.Make(nil, [8]byte{7}, client, now)
+	option[ClientSize] = 2
+	j.at(now).secrets[current].hash((*[8]byte)(option[16:]), option[:16], client)
+	if v := j.Check(option, client, now); v != Bad {
+		t.Error(v)
+	}
+}
+
 // Two servers, one of which is behind at each step, never take each other's cookies for bad (RFC 9018 §5).
 func TestStagedRollover(t *testing.T) {
 	a, b := Secret{1}, Secret{2}
