@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -39,10 +40,16 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	s, err := dnsgeo.New(dnsgeo.Config{
+	dc := dnsgeo.Config{
 		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
-		Geo: places, NSID: r.cfg.DNS.NSID, Explain: r.cfg.DNS.Explain, Log: r.log, Clock: r.clock,
-	})
+		Geo: places, Log: r.log, Clock: r.clock,
+	}
+	var own [32]byte         // for as long as this process runs
+	_, _ = rand.Read(own[:]) // never fails
+	if err := r.dnsParts(&dc, own[:]); err != nil {
+		return err
+	}
+	s, err := dnsgeo.New(dc)
 	if err != nil {
 		return fmt.Errorf("%w%s", err, listenAdvice(err))
 	}
@@ -50,6 +57,7 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	r.start("fleet file", func(ctx context.Context) error { f.follow(ctx, r); return nil })
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
+	registerDNSParts(reg, &dc)
 	if err := r.startAdmin(c.addr(r.cfg, r.cfg.DNS.Admin), admin.Node{Ready: func() error { return nil }, Metrics: reg}); err != nil {
 		return err
 	}

@@ -119,6 +119,13 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	if c.Signer, err = r.signer(); err != nil {
 		return nil, nil, err
 	}
+	set, err := config.Secrets(r.cfg.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.dnsParts(&c, set.CookieKey()); err != nil {
+		return nil, nil, err
+	}
 	s, err := dnsgeo.New(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, listenAdvice(err))
@@ -129,6 +136,7 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	r.start("DNS server", s.Run)
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
+	registerDNSParts(reg, &c)
 	ready := func() error {
 		if !names.Known() {
 			return errors.New("the sites are not known yet")
@@ -151,7 +159,7 @@ func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Boa
 	}
 	return dnsgeo.Config{
 		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
-		Fleet: b.Snapshot, Geo: places, NSID: r.cfg.DNS.NSID, Explain: r.cfg.DNS.Explain, Log: r.log, Clock: r.clock,
+		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
 	}
 }
 
