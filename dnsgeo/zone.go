@@ -23,8 +23,8 @@ type zone struct {
 	soa     *dns.SOA
 	nodes   map[string]node // by canonical name
 	records int
-	parsed  int // records read, those that were there already included
-	bytes   int // of them
+	parsed  int  // records read, those that were there already included
+	bytes   int  // of them
 	cuts    bool // some name below the origin is delegated
 	dnames  bool // some name has a DNAME record
 	// generated tells that the SOA was made up, with the time for a serial number.
