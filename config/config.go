@@ -133,15 +133,6 @@ type Bus struct {
 // IsEmbedded reports whether the url is the embedded server's address, so that `perigee up` runs it.
 func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
 
-// DNS is the DNS server.
-type DNS struct {
-	Listen string   `yaml:"listen"`
-	TTL    Duration `yaml:"ttl"`
-	Geo    string   `yaml:"geo"`
-	State  string   `yaml:"state"`
-	Admin  string   `yaml:"admin"`
-}
-
 // Edge is one edge.
 type Edge struct {
 	Name        string             `yaml:"name"`

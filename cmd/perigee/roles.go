@@ -115,7 +115,11 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := dnsgeo.New(r.dnsConfig(d.Listen, names.Names, m.board, places))
+	c := r.dnsConfig(d.Listen, names.Names, m.board, places)
+	if err := r.addZones(&c); err != nil {
+		return nil, nil, err
+	}
+	s, err := dnsgeo.New(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, listenAdvice(err))
 	}
