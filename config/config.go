@@ -133,23 +133,6 @@ type Bus struct {
 // IsEmbedded reports whether the url is the embedded server's address, so that `perigee up` runs it.
 func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
 
-// DNS is the DNS server.
-type DNS struct {
-	Listen string   `yaml:"listen"`
-	TTL    Duration `yaml:"ttl"`
-	Geo    string   `yaml:"geo"`
-	State  string   `yaml:"state"`
-	NSID   string   `yaml:"nsid"`
-	// Explain has the networks that may ask for the reasons of an answer.
-	Explain []netip.Prefix `yaml:"explain"`
-	Admin   string         `yaml:"admin"`
-
-	Log     DNSLog     `yaml:"log"`
-	Tap     DNSTap     `yaml:"tap"`
-	Limit   DNSLimit   `yaml:"limit"`
-	Cookies DNSCookies `yaml:"cookies"`
-}
-
 // Edge is one edge.
 type Edge struct {
 	Name        string             `yaml:"name"`

@@ -97,6 +97,8 @@ func (d *decoder) value(v reflect.Value, n, parent *node, path string) {
 		d.secret(v, n, parent, path)
 	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(textType):
 		d.section(v, n, path)
+	case isSections(t):
+		d.sections(v, n, path)
 	case t.Kind() == reflect.Slice:
 		d.slice(v, n, path)
 	case n.kind != scalar:
@@ -203,6 +205,38 @@ func (d *decoder) edges(v reflect.Value, n *node, path string) {
 		d.section(reflect.ValueOf(&out[i]).Elem(), item, name)
 	}
 	v.Set(reflect.ValueOf(out))
+}
+
+// isSections reports whether a type is a list of sections, each with a name.
+func isSections(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct && !reflect.PointerTo(t.Elem()).Implements(textType)
+}
+
+// sections reads a list of sections. Their keys are called by the name of each: "dns.zones.example.org.file".
+func (d *decoder) sections(v reflect.Value, n *node, path string) {
+	if n.kind != list {
+		if n.kind != null {
+			d.ms.add(n.where, path, "expected a list in a configuration file, each entry beginning with \"- name: …\"")
+		}
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(n.list), len(n.list))
+	seen := map[string]string{}
+	for i, item := range n.list {
+		name := fmt.Sprintf("%s[%d]", path, i)
+		if item.kind == table {
+			nm := item.table["name"]
+			if nm == nil || nm.kind != scalar || nm.text == "" {
+				d.ms.add(item.where, name, "the entry has no name")
+			} else if name = join(path, nm.text); seen[name] != "" {
+				d.ms.add(item.where, name, "the name is there twice; it was first given at %s", seen[name])
+			}
+			seen[name] = item.where
+		}
+		d.origins[name] = item.where
+		d.section(out.Index(i), item, name)
+	}
+	v.Set(out)
 }
 
 // secret reads a secret that stands in the configuration itself.

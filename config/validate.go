@@ -242,18 +242,6 @@ func (v validator) bus() {
 	}
 }
 
-func (v validator) dns() {
-	d := v.c.DNS
-	v.listen("dns.listen", d.Listen)
-	if d.TTL.Std() < time.Second || d.TTL.Std() > 24*time.Hour || d.TTL.Std()%time.Second != 0 {
-		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
-	}
-	v.admin("dns.admin", d.Admin)
-	v.dnsLog(d.Log)
-	v.dnsTap(d.Tap)
-	v.dnsGuards(d.Limit, d.Cookies)
-}
-
 // admin checks a listener of health and metrics; "" is none.
 func (v validator) admin(key, listen string) {
 	if listen != "" && v.listen(key, listen) && !keys.Loopback(listen) && len(v.c.Admin.Token.Reveal()) < minToken {

@@ -63,16 +63,22 @@ big      TXT   "` + "%s" + `"
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
 	r := prepare(t, change)
+	r.start()
+	return r
+}
+
+// start runs a server that was prepared until the end of the test.
+func (r *rig) start() {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
+	r.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			r.t.Errorf("Run: %v", err)
 		}
 	})
-	return r
 }
 
 // prepare makes a server that does not run yet.

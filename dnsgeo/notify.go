@@ -31,6 +31,7 @@ type notifier struct {
 	key      *tsigKey      // nil to sign nothing
 	name     string        // of the key
 	rest     time.Duration // notifyRest, but in tests
+	answer   time.Duration // notifyAnswer, but in tests
 	kick     chan struct{}
 	clock    clock.Clock
 	log      *slog.Logger
@@ -39,7 +40,7 @@ type notifier struct {
 
 func newNotifier(zone *served, t NotifyTarget, c *Config, ring keyring, counters *Counters) (*notifier, error) {
 	n := &notifier{
-		zone: zone, to: t.Addr, rest: notifyRest, kick: make(chan struct{}, 1), clock: c.Clock, log: c.Log, counters: counters,
+		zone: zone, to: t.Addr, rest: notifyRest, answer: notifyAnswer, kick: make(chan struct{}, 1), clock: c.Clock, log: c.Log, counters: counters,
 	}
 	if !t.Addr.IsValid() || t.Addr.Port() == 0 || t.Addr.Addr().IsUnspecified() {
 		return nil, fmt.Errorf("%v is no address of a secondary", t.Addr)
@@ -124,7 +125,7 @@ func (n *notifier) ask(ctx context.Context, v *version) (rcode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := conn.SetReadDeadline(n.clock.Now().Add(notifyAnswer)); err != nil {
+	if err := conn.SetReadDeadline(n.clock.Now().Add(n.answer)); err != nil {
 		return 0, err
 	}
 	if ctx.Err() != nil {

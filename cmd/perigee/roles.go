@@ -116,6 +116,9 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 		return nil, nil, err
 	}
 	c := r.dnsConfig(d.Listen, names.Names, m.board, places)
+	if err := r.addZones(&c); err != nil {
+		return nil, nil, err
+	}
 	if c.Signer, err = r.signer(); err != nil {
 		return nil, nil, err
 	}
