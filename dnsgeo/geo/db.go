@@ -26,13 +26,41 @@ func (db *DB) Places() []Place { return db.places }
 // Runs returns the address space cut into runs that carry the numbers of Places.
 func (db *DB) Runs() *Runs { return db.runs }
 
-// Passport says where the data comes from.
+// Passport says where the data comes from. The caller must not change its Files.
 func (db *DB) Passport() Passport { return db.passport }
 
 // newDB finishes a passport and joins the parts.
 func newDB(places []Place, runs *Runs, p Passport) *DB {
 	p.Built = p.Built.UTC().Truncate(time.Second)
 	p.Networks = runs.Len()
-	p.Places = len(places) - 1
-	return &DB{places: places, runs: runs, passport: p}
+	p.Places, p.ASNs = census(places)
+	db := &DB{places: places, runs: runs}
+	p.Coverage = db.coverage()
+	db.passport = p
+	return db
+}
+
+// census counts the distinct known places, whoever owns their networks, and the distinct owners.
+func census(places []Place) (known, asns int) {
+	owners := make(map[uint32]bool)
+	var where map[Place]bool // only where owners can have multiplied the places
+	for _, p := range places {
+		if p.ASN != 0 {
+			owners[p.ASN] = true
+		}
+	}
+	if len(owners) > 0 {
+		where = make(map[Place]bool)
+	}
+	for _, p := range places {
+		p.ASN = 0
+		if !p.Known || where[p] {
+			continue
+		}
+		known++
+		if where != nil {
+			where[p] = true
+		}
+	}
+	return known, len(owners)
 }
