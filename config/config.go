@@ -135,11 +135,31 @@ func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
 
 // DNS is the DNS server.
 type DNS struct {
-	Listen string   `yaml:"listen"`
-	TTL    Duration `yaml:"ttl"`
-	Geo    string   `yaml:"geo"`
-	State  string   `yaml:"state"`
-	Admin  string   `yaml:"admin"`
+	Listen    string    `yaml:"listen"`
+	TTL       Duration  `yaml:"ttl"`
+	Geo       []string  `yaml:"geo"`
+	GeoUpdate GeoUpdate `yaml:"geo_update"`
+	State     string    `yaml:"state"`
+	Admin     string    `yaml:"admin"`
+}
+
+// GeoUpdate is how the GeoIP database is kept up to date.
+type GeoUpdate struct {
+	URL        []string       `yaml:"url"`
+	Every      Duration       `yaml:"every"`
+	Account    string         `yaml:"account"`
+	LicenseKey Secret         `yaml:"license_key"`
+	Checksum   string         `yaml:"checksum"`
+	MaxSize    Bytes          `yaml:"max_size"`
+	Allow      []netip.Prefix `yaml:"allow"`
+}
+
+// GeoFiles returns where the operator's GeoIP database is: the files of dns.geo, else geo.mmdb in the data directory.
+func (c *Config) GeoFiles() []string {
+	if len(c.DNS.Geo) > 0 {
+		return c.DNS.Geo
+	}
+	return []string{filepath.Join(c.Data, "geo.mmdb")}
 }
 
 // Edge is one edge.
@@ -250,13 +270,18 @@ func sameServer(rawURL, listen string) bool {
 	if strings.EqualFold(u.Hostname(), lhost) {
 		return true
 	}
-	a, err := netip.ParseAddr(u.Hostname())
-	loopback := err == nil && a.IsLoopback() || u.Hostname() == "localhost"
+	loopback := sameMachine(u.Hostname())
 	if lhost == "" || lhost == "localhost" {
 		return loopback
 	}
 	l, err := netip.ParseAddr(lhost)
 	return err == nil && l.IsUnspecified() && loopback
+}
+
+// sameMachine reports whether a host is a loopback address, or localhost.
+func sameMachine(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback() || host == "localhost"
 }
 
 // reachable turns a listen address into one that can be connected to from this machine.

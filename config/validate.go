@@ -238,6 +238,7 @@ func (v validator) dns() {
 		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
 	}
 	v.admin("dns.admin", d.Admin)
+	v.geo(d)
 }
 
 // admin checks a listener of health and metrics; "" is none.

@@ -154,9 +154,9 @@ func (c *edgeCmd) override(e *config.Edge) error {
 }
 
 type dnsCmd struct {
-	Name   string `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
-	Listen string `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
-	Geo    string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table."`
+	Name   string   `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
+	Listen string   `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
+	Geo    []string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table; may be repeated, for files that complete each other."`
 	adminFlag
 }
 
@@ -164,13 +164,11 @@ type dnsCmd struct {
 func (c *dnsCmd) Run(a *app) error {
 	return a.role(func(r *role) error {
 		d := &r.cfg.DNS
-		for _, f := range []struct {
-			text string
-			to   *string
-		}{{c.Listen, &d.Listen}, {c.Geo, &d.Geo}} {
-			if f.text != "" {
-				*f.to = f.text
-			}
+		if c.Listen != "" {
+			d.Listen = c.Listen
+		}
+		if len(c.Geo) > 0 {
+			d.Geo = c.Geo
 		}
 		m, err := r.joinFleet(a.ctx, c.Name, asNode, nil, filepath.Join(d.State, "fleet.json"))
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"perigee/config"
 	"perigee/dnsgeo"
 	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/geo/update"
 	"perigee/edge"
 	"perigee/fleet"
 	"perigee/fleet/admin"
@@ -115,6 +116,10 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	updates, err := r.geoUpdates(places)
+	if err != nil {
+		return nil, nil, err
+	}
 	s, err := dnsgeo.New(r.dnsConfig(d.Listen, names.Names, m.board, places))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, listenAdvice(err))
@@ -125,6 +130,7 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	r.start("DNS server", s.Run)
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
+	update.RegisterMetrics(reg, places, updates)
 	ready := func() error {
 		if !names.Known() {
 			return errors.New("the sites are not known yet")

@@ -1,7 +1,14 @@
 package geo
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 )
 
@@ -28,6 +35,33 @@ func (db *DB) Runs() *Runs { return db.runs }
 
 // Passport says where the data comes from. The caller must not change its Files.
 func (db *DB) Passport() Passport { return db.passport }
+
+// Identity tells apart what DBs were read from: it is that of their files, whatever they are called. A DB that was not read from files has "".
+func (db *DB) Identity() string {
+	sums := make([]string, len(db.passport.Files))
+	for i, f := range db.passport.Files {
+		sums[i] = f.SHA256
+	}
+	return strings.Join(sums, "+")
+}
+
+// Identity returns what the DB would have that Open read from the files. A file that is missing gives fs.ErrNotExist.
+func Identity(paths ...string) (string, error) {
+	sums := make([]string, len(paths))
+	for i, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("read geo data: %w", err)
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, io.LimitReader(f, maxFile+1))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", fmt.Errorf("read geo data: %w", err)
+		}
+		sums[i] = hex.EncodeToString(h.Sum(nil))
+	}
+	return strings.Join(sums, "+"), nil
+}
 
 // newDB finishes a passport and joins the parts.
 func newDB(places []Place, runs *Runs, p Passport) *DB {

@@ -11,9 +11,11 @@ import (
 	"perigee/dnsgeo/geo/geotest"
 )
 
+var decoded = sync.OnceValues(Embedded)
+
 func embedded(t testing.TB) *DB {
 	t.Helper()
-	db, err := Embedded()
+	db, err := decoded()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,8 @@ package geo
 
 import "fmt"
 
-// maxJoined bounds the pairs of place and owner that a join may make: some 500 MB while they are made. GeoLite2 City with
-// GeoLite2 ASN has less than a quarter.
+// maxJoined bounds the pairs of place and owner that a join may make: some 500 MB while they are made. DB-IP City Lite, the
+// largest in places with 566,000, makes 1.1 million with the 91,000 owners of the Internet.
 const maxJoined = 1 << 22
 
 // join lays the runs of owners over those of places: every pair of place and owner that occurs becomes a Place.
