@@ -133,6 +133,25 @@ type Bus struct {
 // IsEmbedded reports whether the url is the embedded server's address, so that `perigee up` runs it.
 func (b Bus) IsEmbedded() bool { return sameServer(b.URL, b.Listen) }
 
+// GeoUpdate is how the GeoIP database is kept up to date.
+type GeoUpdate struct {
+	URL        []string       `yaml:"url"`
+	Every      Duration       `yaml:"every"`
+	Account    string         `yaml:"account"`
+	LicenseKey Secret         `yaml:"license_key"`
+	Checksum   string         `yaml:"checksum"`
+	MaxSize    Bytes          `yaml:"max_size"`
+	Allow      []netip.Prefix `yaml:"allow"`
+}
+
+// GeoFiles returns where the operator's GeoIP database is: the files of dns.geo, else geo.mmdb in the data directory.
+func (c *Config) GeoFiles() []string {
+	if len(c.DNS.Geo) > 0 {
+		return c.DNS.Geo
+	}
+	return []string{filepath.Join(c.Data, "geo.mmdb")}
+}
+
 // Edge is one edge.
 type Edge struct {
 	Name        string             `yaml:"name"`
@@ -241,13 +260,18 @@ func sameServer(rawURL, listen string) bool {
 	if strings.EqualFold(u.Hostname(), lhost) {
 		return true
 	}
-	a, err := netip.ParseAddr(u.Hostname())
-	loopback := err == nil && a.IsLoopback() || u.Hostname() == "localhost"
+	loopback := sameMachine(u.Hostname())
 	if lhost == "" || lhost == "localhost" {
 		return loopback
 	}
 	l, err := netip.ParseAddr(lhost)
 	return err == nil && l.IsUnspecified() && loopback
+}
+
+// sameMachine reports whether a host is a loopback address, or localhost.
+func sameMachine(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback() || host == "localhost"
 }
 
 // reachable turns a listen address into one that can be connected to from this machine.

@@ -10,11 +10,12 @@ import (
 
 // DNS is the DNS server.
 type DNS struct {
-	Listen string   `yaml:"listen"`
-	TTL    Duration `yaml:"ttl"`
-	Geo    string   `yaml:"geo"`
-	State  string   `yaml:"state"`
-	NSID   string   `yaml:"nsid"`
+	Listen    string    `yaml:"listen"`
+	TTL       Duration  `yaml:"ttl"`
+	Geo       []string  `yaml:"geo"`
+	GeoUpdate GeoUpdate `yaml:"geo_update"`
+	State     string    `yaml:"state"`
+	NSID      string    `yaml:"nsid"`
 	// Explain has the networks that may ask for the reasons of an answer.
 	Explain   []netip.Prefix `yaml:"explain"`
 	Admin     string         `yaml:"admin"`
@@ -101,6 +102,7 @@ func (v validator) dns() {
 		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
 	}
 	v.admin("dns.admin", d.Admin)
+	v.geo(d)
 	v.dnsLog(d.Log)
 	v.dnsTap(d.Tap)
 	v.dnsGuards(d.Limit, d.Cookies)

@@ -154,11 +154,11 @@ func (c *edgeCmd) override(e *config.Edge) error {
 }
 
 type dnsCmd struct {
-	Name   string `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
-	Listen string `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
-	Geo    string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table."`
-	Zone   string `type:"path" placeholder:"FILE" help:"A server alone, without bus and bucket: the records of its zone (RFC 1035). Needs --fleet."`
-	Fleet  string `type:"path" placeholder:"FILE" help:"With --zone: the steered names and the edges, in YAML or JSON."`
+	Name   string   `default:"dns" placeholder:"NAME" help:"Name of this server in the fleet."`
+	Listen string   `placeholder:"ADDR" help:"Where it answers, UDP and TCP."`
+	Geo    []string `placeholder:"FILE" help:"GeoIP database (.mmdb) in place of the built-in table; may be repeated, for files that complete each other."`
+	Zone   string   `type:"path" placeholder:"FILE" help:"A server alone, without bus and bucket: the records of its zone (RFC 1035). Needs --fleet."`
+	Fleet  string   `type:"path" placeholder:"FILE" help:"With --zone: the steered names and the edges, in YAML or JSON."`
 	adminFlag
 }
 
@@ -169,13 +169,11 @@ func (c *dnsCmd) Run(a *app) error {
 	}
 	return a.role(func(r *role) error {
 		d := &r.cfg.DNS
-		for _, f := range []struct {
-			text string
-			to   *string
-		}{{c.Listen, &d.Listen}, {c.Geo, &d.Geo}} {
-			if f.text != "" {
-				*f.to = f.text
-			}
+		if c.Listen != "" {
+			d.Listen = c.Listen
+		}
+		if len(c.Geo) > 0 {
+			d.Geo = c.Geo
 		}
 		if c.Zone != "" {
 			return errors.Join(c.alone(a.ctx, r), r.stop())

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"perigee/dnsgeo/geo"
@@ -15,10 +17,12 @@ import (
 )
 
 type geoCmd struct {
-	Build  geoBuildCmd  `cmd:"" help:"Make a compact table of city databases."`
-	Info   geoInfoCmd   `cmd:"" help:"Describe the table inside the binary, or a file."`
-	Lookup geoLookupCmd `cmd:"" help:"Say where addresses are."`
-	Update geoUpdateCmd `cmd:"" help:"Put a new database into use, live."`
+	Build    geoBuildCmd    `cmd:"" help:"Make a compact table of city databases."`
+	Info     geoInfoCmd     `cmd:"" help:"Describe the data in use, or a file: source, licence, age, coverage."`
+	Lookup   geoLookupCmd   `cmd:"" help:"Say where addresses are."`
+	Diff     geoDiffCmd     `cmd:"" help:"Compare two databases: what moves, what is gained and lost."`
+	Update   geoUpdateCmd   `cmd:"" help:"Put a new database into use, live."`
+	Rollback geoRollbackCmd `cmd:"" help:"Go back to the database that the last update replaced, live."`
 }
 
 type geoBuildCmd struct {
@@ -57,7 +61,7 @@ func (c *geoBuildCmd) Run(a *app) error {
 
 // geoSource says which data to ask.
 type geoSource struct {
-	Geo []string `placeholder:"FILE" help:"An .mmdb file, or a table of geo build; may be repeated. Else dns.geo of the configuration, else the table inside the binary."`
+	Geo []string `placeholder:"FILE" help:"An .mmdb file, or a table of geo build; may be repeated. Else dns.geo of the configuration, else geo.mmdb in the data directory, else the table inside the binary."`
 }
 
 func (s geoSource) open(a *app) (*geo.DB, error) {
@@ -67,13 +71,16 @@ func (s geoSource) open(a *app) (*geo.DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		if cfg.DNS.Geo != "" {
-			files = []string{cfg.DNS.Geo}
+		files = cfg.GeoFiles()
+		if _, err := os.Stat(files[0]); len(cfg.DNS.Geo) == 0 && errors.Is(err, fs.ErrNotExist) {
+			return geo.Embedded()
 		}
 	}
-	if len(files) == 0 {
-		return geo.Embedded()
-	}
+	return openGeo(files)
+}
+
+// openGeo opens files, or says what to do about it.
+func openGeo(files []string) (*geo.DB, error) {
 	db, err := geo.Open(files...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; name an .mmdb file, or leave --geo and dns.geo away to use the table inside the binary", err)
@@ -95,10 +102,14 @@ func (c *geoInfoCmd) Run(a *app) error {
 	}
 	built := "not said"
 	if !p.Built.IsZero() {
-		built = p.Built.UTC().Format(time.DateOnly)
+		built = fmt.Sprintf("%s, %s ago", p.Built.UTC().Format(time.DateOnly), plural(int(a.clock.Now().Sub(p.Built).Hours()/24), "day"))
 	}
 	fmt.Fprintf(a.stdout, "source       %s\nbuilt        %s\nlicence      %s\nattribution  %s\nnetworks     %s\nplaces       %s\n",
 		p.Source, built, orDash(p.Licence), orDash(p.Attribution), grouped(p.Networks), grouped(p.Places))
+	fmt.Fprintf(a.stdout, "owners       %s\ncoverage     %.2f %% of unicast IPv4, %.2f %% of 2000::/3\n", grouped(p.ASNs), 100*p.Coverage.IPv4, 100*p.Coverage.IPv6)
+	for _, f := range p.Files {
+		fmt.Fprintf(a.stdout, "file         %s, %s, %s\nsha256       %s\n", f.Name, f.Type, humanBytes(f.Bytes), f.SHA256)
+	}
 	return nil
 }
 
@@ -109,8 +120,9 @@ type geoLookupCmd struct {
 
 // geoAnswer is one line of geo lookup --json.
 type geoAnswer struct {
-	Addr    netip.Addr   `json:"addr"`
-	Network netip.Prefix `json:"network"`
+	Addr      netip.Addr   `json:"addr"`
+	Network   netip.Prefix `json:"network"`
+	Continent string       `json:"continent,omitempty"`
 	geo.Place
 }
 
@@ -134,18 +146,29 @@ func (c *geoLookupCmd) Run(a *app) error {
 		}
 		p, network := db.Lookup(ip)
 		if a.JSON {
-			b, err := json.Marshal(geoAnswer{ip, network, p})
+			b, err := json.Marshal(geoAnswer{ip, network, geo.Continent(p.Country), p})
 			if err != nil {
 				return fmt.Errorf("write output: %w", err)
 			}
 			fmt.Fprintf(a.stdout, "%s\n", b)
 			continue
 		}
-		where := "unknown"
-		if p.Known {
-			where = fmt.Sprintf("%.2f, %.2f", p.Lat, p.Lon)
-		}
-		fmt.Fprintf(a.stdout, "%-15s  %-18s  %-2s  %s  %s\n", ip, network, orDash(p.Country), where, p.City)
+		fmt.Fprintf(a.stdout, "%-15s  %-18s  %-2s  %s\n", ip, network, orDash(geo.Continent(p.Country)), placeText(p))
 	}
 	return nil
+}
+
+// placeText is a place on one line: country and region, coordinates, owner, city.
+func placeText(p geo.Place) string {
+	where, owner, country := "unknown", "", orDash(p.Country)
+	if p.Known {
+		where = fmt.Sprintf("%.2f, %.2f", p.Lat, p.Lon)
+	}
+	if p.Region != "" {
+		country += "-" + p.Region
+	}
+	if p.ASN != 0 {
+		owner = fmt.Sprintf("AS%d", p.ASN)
+	}
+	return strings.TrimRight(fmt.Sprintf("%-6s  %-15s  %-10s  %s", country, where, owner, p.City), " ")
 }

@@ -214,22 +214,3 @@ func listen(network, addr, what string) (net.Listener, error) {
 	}
 	return ln, nil
 }
-
-// geo returns the operator's GeoIP database, or the table in the binary. It is opened once, for it takes tens of
-// megabytes, and followed: a new file is put into use while everything runs.
-func (r *role) geo() (*geo.Holder, error) {
-	if r.places != nil {
-		return r.places, nil
-	}
-	file := geoFile(r.cfg)
-	h, seen, err := geo.OpenFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("GeoIP database: %w", err)
-	}
-	if seen == nil && r.cfg.DNS.Geo != "" {
-		return nil, fmt.Errorf("GeoIP database: dns.geo names %s, which does not exist", file)
-	}
-	r.start("geo data", func(ctx context.Context) error { h.Follow(ctx, file, seen, r.clock, r.log); return nil })
-	r.places = h
-	return h, nil
-}

@@ -19,6 +19,7 @@ import (
 	"perigee/config"
 	"perigee/dnsgeo"
 	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/geo/update"
 	"perigee/edge"
 	"perigee/fleet"
 	"perigee/fleet/admin"
@@ -115,6 +116,10 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	updates, err := r.geoUpdates(places)
+	if err != nil {
+		return nil, nil, err
+	}
 	c := r.dnsConfig(d.Listen, names.Names, m.board, places)
 	if err := r.addZones(&c); err != nil {
 		return nil, nil, err
@@ -140,6 +145,7 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
 	registerDNSParts(reg, &c)
+	update.RegisterMetrics(reg, places, updates)
 	ready := func() error {
 		if !names.Known() {
 			return errors.New("the sites are not known yet")

@@ -29,13 +29,13 @@ type Stats struct {
 // Build reads city databases (.mmdb, see Open) and writes the compact table made of them: for every IPv4 /24 and every
 // IPv6 /48 the country and quarter-degree cell that holds most of its known addresses. The same sources and options
 // always give the same bytes.
-func Build(w io.Writer, sources []string, o BuildOptions) (Stats, error) {
+func Build(w io.Writer, files []string, o BuildOptions) (Stats, error) {
 	if o.Source == "" || o.Licence == "" || o.Attribution == "" {
 		return Stats{}, errors.New("build geo table: say which source, under which licence and with which attribution")
 	}
 	c := newCompiler(tableUnit4, tableUnit6)
 	var s Stats
-	p, err := compileFiles(c, sources, func(p Place) Place {
+	p, err := (&sources{places: c}).compile(files, func(p Place) Place {
 		if !p.Known {
 			s.Unresolved++
 			return Place{}

@@ -54,6 +54,9 @@ func (c *compiler) add(p netip.Prefix, number uint32) error {
 	return nil
 }
 
+// empty reports whether no network was added that says anything.
+func (c *compiler) empty() bool { return len(c.places) == 1 }
+
 // finish returns what was compiled; the compiler must not be used afterwards.
 func (c *compiler) finish() ([]Place, *Runs, error) {
 	if err := errors.Join(c.v4.flush(), c.v6.flush()); err != nil {

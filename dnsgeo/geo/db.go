@@ -1,7 +1,14 @@
 package geo
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 )
 
@@ -26,13 +33,68 @@ func (db *DB) Places() []Place { return db.places }
 // Runs returns the address space cut into runs that carry the numbers of Places.
 func (db *DB) Runs() *Runs { return db.runs }
 
-// Passport says where the data comes from.
+// Passport says where the data comes from. The caller must not change its Files.
 func (db *DB) Passport() Passport { return db.passport }
+
+// Identity tells apart what DBs were read from: it is that of their files, whatever they are called. A DB that was not read from files has "".
+func (db *DB) Identity() string {
+	sums := make([]string, len(db.passport.Files))
+	for i, f := range db.passport.Files {
+		sums[i] = f.SHA256
+	}
+	return strings.Join(sums, "+")
+}
+
+// Identity returns what the DB would have that Open read from the files. A file that is missing gives fs.ErrNotExist.
+func Identity(paths ...string) (string, error) {
+	sums := make([]string, len(paths))
+	for i, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("read geo data: %w", err)
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, io.LimitReader(f, maxFile+1))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", fmt.Errorf("read geo data: %w", err)
+		}
+		sums[i] = hex.EncodeToString(h.Sum(nil))
+	}
+	return strings.Join(sums, "+"), nil
+}
 
 // newDB finishes a passport and joins the parts.
 func newDB(places []Place, runs *Runs, p Passport) *DB {
 	p.Built = p.Built.UTC().Truncate(time.Second)
 	p.Networks = runs.Len()
-	p.Places = len(places) - 1
-	return &DB{places: places, runs: runs, passport: p}
+	p.Places, p.ASNs = census(places)
+	db := &DB{places: places, runs: runs}
+	p.Coverage = db.coverage()
+	db.passport = p
+	return db
+}
+
+// census counts the distinct known places, whoever owns their networks, and the distinct owners.
+func census(places []Place) (known, asns int) {
+	owners := make(map[uint32]bool)
+	var where map[Place]bool // only where owners can have multiplied the places
+	for _, p := range places {
+		if p.ASN != 0 {
+			owners[p.ASN] = true
+		}
+	}
+	if len(owners) > 0 {
+		where = make(map[Place]bool)
+	}
+	for _, p := range places {
+		p.ASN = 0
+		if !p.Known || where[p] {
+			continue
+		}
+		known++
+		if where != nil {
+			where[p] = true
+		}
+	}
+	return known, len(owners)
 }

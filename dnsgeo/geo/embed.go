@@ -17,5 +17,7 @@ func Embedded() (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded geo table: %w", err)
 	}
+	db.passport.Embedded = true
+	db.passport.Files = []File{newFile("table.bin", "compact table", table)}
 	return db, nil
 }

@@ -3,17 +3,27 @@ package geo
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// Holder keeps the DB in use. Readers take Current and never wait; a DB that was replaced lives on for those who still
-// hold it and is then garbage, so that there is nothing to close too early.
+// Holder keeps the DB in use, and the one before for Rollback. Readers take Current and never wait; a DB that was replaced
+// lives on for those who still hold it and is then garbage, so that there is nothing to close too early.
 type Holder struct {
 	current atomic.Pointer[DB]
-	swap    sync.Mutex // one Swap at a time: compiling a large file takes seconds and memory
+	count   Counters
+
+	swap     sync.Mutex // one at a time: compiling a large file takes seconds and memory
+	previous *DB        // what Rollback returns to; nil when there is nothing
+	rejected string     // identity of the DB that was rolled back
+}
+
+// Counters count since the start. Each is safe to read at any time.
+type Counters struct {
+	Swaps     atomic.Uint64 // databases put into use
+	Refused   atomic.Uint64 // databases not put into use
+	Rollbacks atomic.Uint64
 }
 
 // NewHolder returns a Holder of db.
@@ -26,56 +36,96 @@ func NewHolder(db *DB) *Holder {
 // Current returns the DB in use.
 func (h *Holder) Current() *DB { return h.current.Load() }
 
-// Swap opens the files as Open does, checks the result and puts it into use. On an error the DB in use stays.
+// Counters returns the counters.
+func (h *Holder) Counters() *Counters { return &h.count }
+
+// Swap opens the files as Open does, checks the result against the DB in use and puts it into use. On an error the DB in use
+// stays; where it is the comparison that found fault, the error is a *Refusal.
 func (h *Holder) Swap(paths ...string) error {
 	h.swap.Lock()
 	defer h.swap.Unlock()
-	db, err := Open(paths...)
+	db, err := h.check(paths, false)
 	if err != nil {
 		return err
 	}
-	if err := compare(h.Current(), db); err != nil {
-		return fmt.Errorf("geo data %s is not put into use: %w", strings.Join(paths, ", "), err)
+	h.put(db)
+	return nil
+}
+
+// Force is Swap without the comparison: for the operator who means it. Files that cannot be read are still refused.
+func (h *Holder) Force(paths ...string) error {
+	h.swap.Lock()
+	defer h.swap.Unlock()
+	db, err := h.check(paths, true)
+	if err != nil {
+		return err
 	}
+	h.put(db)
+	return nil
+}
+
+// Check opens the files and says what Swap would say, without putting anything into use. Use does that.
+func (h *Holder) Check(paths ...string) (*DB, error) {
+	h.swap.Lock()
+	defer h.swap.Unlock()
+	return h.check(paths, false)
+}
+
+// Use puts a DB that Check returned into use.
+func (h *Holder) Use(db *DB) {
+	h.swap.Lock()
+	defer h.swap.Unlock()
+	h.put(db)
+}
+
+// Rollback puts the DB that was in use before back into use. The one that it replaces is not taken again by Swap or Check.
+func (h *Holder) Rollback() error {
+	h.swap.Lock()
+	defer h.swap.Unlock()
+	if h.previous == nil {
+		return errors.New("roll geo data back: there is none from before")
+	}
+	h.rejected = h.Current().Identity()
+	h.current.Store(h.previous)
+	h.previous = nil
+	h.count.Rollbacks.Add(1)
+	return nil
+}
+
+// restore rolls back if the DB from before is that of the identity, and reports whether it was.
+func (h *Holder) restore(identity string) bool {
+	h.swap.Lock()
+	was := h.previous != nil && h.previous.Identity() == identity
+	h.swap.Unlock()
+	return was && h.Rollback() == nil
+}
+
+func (h *Holder) check(paths []string, force bool) (*DB, error) {
+	db, err := Open(paths...)
+	if err == nil {
+		err = selfTest(db)
+	}
+	if err == nil && !force {
+		err = compare(h.Current(), db)
+		if id := db.Identity(); err == nil && id != "" && id == h.rejected {
+			err = refuse(RolledBack, "it was rolled back; put another file in place, or force it")
+		}
+		if err != nil {
+			err = fmt.Errorf("geo data %s is not put into use: %w", strings.Join(paths, ", "), err)
+		}
+	}
+	if err != nil {
+		h.count.Refused.Add(1)
+		return nil, err
+	}
+	return db, nil
+}
+
+func (h *Holder) put(db *DB) {
+	if db.Identity() == h.rejected {
+		h.rejected = "" // the operator has forced it
+	}
+	h.previous = h.Current()
 	h.current.Store(db)
-	return nil
-}
-
-// canaries are addresses all over the world, of organisations that have held them for decades. A DB that has lost
-// several of them is damaged, cut short or something else than a map of the Internet.
-var canaries = []netip.Addr{
-	netip.MustParseAddr("8.8.8.8"),
-	netip.MustParseAddr("18.9.22.69"),
-	netip.MustParseAddr("81.2.69.142"),
-	netip.MustParseAddr("129.132.19.216"),
-	netip.MustParseAddr("133.11.0.1"),
-	netip.MustParseAddr("193.0.6.139"),
-	netip.MustParseAddr("196.216.2.1"),
-	netip.MustParseAddr("200.160.2.3"),
-	netip.MustParseAddr("202.12.29.1"),
-	netip.MustParseAddr("2001:4860:4860::8888"),
-	netip.MustParseAddr("2001:67c:2e8:22::c100:68b"),
-	netip.MustParseAddr("2001:dc0:2001::1"),
-}
-
-// maxLost is how many canaries that the old DB knows the new one may miss.
-const maxLost = 2
-
-// compare reports why next must not replace old.
-func compare(old, next *DB) error {
-	var lost []string
-	for _, a := range canaries {
-		was, _ := old.Lookup(a)
-		is, p := next.Lookup(a)
-		if !p.Contains(a) {
-			return errors.New("the look-up of " + a.String() + " gives the network " + p.String())
-		}
-		if was.Known && !is.Known {
-			lost = append(lost, a.String())
-		}
-	}
-	if len(lost) > maxLost {
-		return fmt.Errorf("it does not know %s, which the data in use does; is it complete (IPv4 and IPv6)?", strings.Join(lost, ", "))
-	}
-	return nil
+	h.count.Swaps.Add(1)
 }

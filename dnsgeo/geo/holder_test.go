@@ -8,12 +8,14 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/maxmind/mmdbwriter/mmdbtype"
+	"perigee/dnsgeo/geo/geotest"
 )
+
+var decoded = sync.OnceValues(Embedded)
 
 func embedded(t testing.TB) *DB {
 	t.Helper()
-	db, err := Embedded()
+	db, err := decoded()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +24,7 @@ func embedded(t testing.TB) *DB {
 
 // world is a database that knows every canary, with city as the city of all.
 func world(t *testing.T, city string) string {
-	records := make(map[string]mmdbtype.Map)
+	records := make(geotest.Records)
 	for _, a := range canaries {
 		records[netip.PrefixFrom(a, a.BitLen()).String()] = nested("NL", city, 52, 5)
 	}
@@ -36,7 +38,7 @@ func TestSwap(t *testing.T) {
 	if err := os.WriteFile(damaged, []byte("not a database"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	small := mmdb(t, "GeoLite2-City", map[string]mmdbtype.Map{"81.2.69.0/24": nested("GB", "London", 51.5, 0)})
+	small := mmdb(t, "GeoLite2-City", geotest.Records{"81.2.69.0/24": nested("GB", "London", 51.5, 0)})
 	for path, says := range map[string]string{damaged: "x.mmdb", small: "8.8.8.8", small + "-none": "no such file"} {
 		if err := h.Swap(path); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("Swap(%s): %v, want an error that names %q", path, err, says)

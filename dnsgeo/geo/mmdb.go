@@ -1,22 +1,27 @@
 package geo
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/oschwald/geoip2-golang/v2"
 	"github.com/oschwald/maxminddb-golang/v2"
 )
 
 // Open reads one DB from files: either one table that Build wrote, or one or more MaxMind-format files (.mmdb) that
-// complete each other, as when a publisher ships IPv4 and IPv6 apart. GeoIP2, GeoLite2 and DB-IP files with the
-// GeoIP2 schema and files with the flat schema of ip-location-db (country_code, city, latitude, longitude) are
-// understood; where a record has a country and no coordinates, the country's most used place in the embedded table
-// stands for it.
+// complete each other, as when a publisher ships IPv4 and IPv6 apart, or owners of networks apart from places. GeoIP2,
+// GeoLite2 and DB-IP files with the GeoIP2 schema (City, Country, Enterprise, ASN, ISP) and files with the flat schema of
+// ip-location-db (country_code, state1, city, latitude, longitude; autonomous_system_number) are understood; where a
+// record has a country and no coordinates, the country's most used place in the embedded table stands for it.
+//
+// The numbers of ASN and ISP files are joined into Place.ASN, which makes a Place of every pair of place and owner; more
+// than 4,194,304 of them are refused.
 //
 // A file that is missing gives fs.ErrNotExist. The files are closed before Open returns and may then be replaced.
 func Open(paths ...string) (*DB, error) {
@@ -33,16 +38,17 @@ func Open(paths ...string) (*DB, error) {
 			if err != nil {
 				return nil, fmt.Errorf("open geo data %s: %w", paths[0], err)
 			}
+			db.passport.Files = []File{newFile(paths[0], "compact table", data)}
 			return db, nil
 		}
 	}
-	c := newCompiler(32, 64)
+	s := sources{places: newCompiler(32, 64), owners: newCompiler(32, 64)}
 	var countries capitals
-	p, err := compileFiles(c, paths, countries.place)
+	p, err := s.compile(paths, countries.place)
 	if err = errors.Join(err, countries.err); err != nil {
 		return nil, fmt.Errorf("open geo data: %w", err)
 	}
-	places, runs, err := c.finish()
+	places, runs, err := s.finish()
 	if err != nil {
 		return nil, fmt.Errorf("open geo data %s: %w", strings.Join(paths, ", "), err)
 	}
@@ -51,6 +57,9 @@ func Open(paths ...string) (*DB, error) {
 
 // maxFile limits the files that are read: the largest city databases on sale have some hundred megabytes.
 const maxFile = 1 << 30
+
+// maxPaths limits how many files make one DB: places and owners, IPv4 and IPv6 of each apart, and some to spare.
+const maxPaths = 8
 
 // readFile reads a whole file. Mapping it into memory would be cheaper, but whoever truncates a mapped file, as a
 // careless copy over it does, kills the process that reads it.
@@ -68,140 +77,112 @@ func readFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// compileFiles adds every network of the files to c; shape turns a place as the file has it into the one to keep.
-func compileFiles(c *compiler, paths []string, shape func(Place) Place) (Passport, error) {
+// newFile describes a file for the passport.
+func newFile(path, kind string, data []byte) File {
+	sum := sha256.Sum256(data)
+	return File{Name: filepath.Base(path), Type: kind, Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+// sources is what a set of files is compiled into.
+type sources struct {
+	places *compiler
+	owners *compiler // nil where owners are of no use
+}
+
+// compile adds every network of the files; shape turns a place as the file has it into the one to keep.
+func (s *sources) compile(paths []string, shape func(Place) Place) (Passport, error) {
+	if len(paths) > maxPaths {
+		return Passport{}, fmt.Errorf("%d files were named; at most %d make one database", len(paths), maxPaths)
+	}
 	var p Passport
-	var names []string
+	var names, attributions, licences []string
+	located := false
 	for _, path := range paths {
 		data, err := readFile(path)
 		if err != nil {
 			return Passport{}, err
 		}
-		m, err := compileFile(c, data, shape)
+		m, owners, err := s.compileFile(data, shape)
 		if err != nil {
 			return Passport{}, fmt.Errorf("%s: %w", path, err)
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", filepath.Base(path), m.DatabaseType))
-		if t := m.BuildTime(); t.After(p.Built) {
-			p.Built = t
+		located = located || !owners
+		f := newFile(path, m.DatabaseType, data)
+		f.Built = m.BuildTime().UTC()
+		p.Files = append(p.Files, f)
+		names = append(names, fmt.Sprintf("%s (%s)", f.Name, f.Type))
+		// Owners hardly move; what the age of the whole means is how old its places are.
+		if !owners && f.Built.After(p.Built) {
+			p.Built = f.Built
 		}
-		if p.Licence == "" {
-			p.Licence, p.Attribution = terms(m.DatabaseType)
-		}
+		licence, attribution := terms(m.DatabaseType)
+		licences, attributions = appendNew(licences, licence), appendNew(attributions, attribution)
 	}
-	p.Source = strings.Join(names, ", ")
+	if !located {
+		return Passport{}, fmt.Errorf("%s: an ASN or ISP database alone does not say where addresses are; add a City or Country database", strings.Join(paths, ", "))
+	}
+	p.Source, p.Licence, p.Attribution = strings.Join(names, ", "), strings.Join(licences, ", "), strings.Join(attributions, "; ")
 	return p, nil
 }
 
-// terms returns licence and attribution of the free data sets that say what they are in their type.
-func terms(databaseType string) (licence, attribution string) {
-	switch {
-	case strings.HasPrefix(databaseType, "GeoLite2-"):
-		return "GeoLite2 End User License Agreement",
-			"This product includes GeoLite2 Data created by MaxMind, available from https://www.maxmind.com"
-	case strings.HasPrefix(databaseType, "DBIP-") && strings.Contains(databaseType, "-Lite"):
-		return "CC-BY-4.0", "IP Geolocation by DB-IP (https://db-ip.com)"
+// appendNew appends s unless it is empty or there.
+func appendNew(list []string, s string) []string {
+	if s == "" || slices.Contains(list, s) {
+		return list
 	}
-	return "", ""
+	return append(list, s)
 }
 
-// record decodes one data record into the Place it stands for.
-type record func(maxminddb.Result) (Place, error)
-
-// schema decides how the records of a file are to be read.
-func schema(data []byte) (record, error) {
-	r, err := geoip2.OpenBytes(data)
-	if unknown := (geoip2.UnknownDatabaseTypeError{}); errors.As(err, &unknown) {
-		return eitherRecord, nil
-	} else if err != nil {
-		return nil, err
-	}
-	// A type that geoip2 knows may still hold no places: networks' owners, connection types, domains.
-	_, err = r.City(netip.IPv4Unspecified())
-	if wrong := (geoip2.InvalidMethodError{}); errors.As(err, &wrong) {
-		return nil, fmt.Errorf("a database of type %q does not say where addresses are; use a City or Country database", wrong.DatabaseType)
-	}
-	return geoip2Record, nil
-}
-
-// geoip2Record reads the GeoIP2 schema.
-func geoip2Record(r maxminddb.Result) (Place, error) {
-	var c geoip2.City
-	if err := r.Decode(&c); err != nil {
-		return Place{}, err
-	}
-	return newPlace(c.Country.ISOCode, c.City.Names.English, c.Location.Latitude, c.Location.Longitude), nil
-}
-
-// eitherRecord reads the flat schema of ip-location-db and, for files of a type that geoip2 has not heard of, the
-// nested one of GeoIP2.
-func eitherRecord(r maxminddb.Result) (Place, error) {
-	var flat struct {
-		Country string   `maxminddb:"country_code"`
-		Lat     *float64 `maxminddb:"latitude"`
-		Lon     *float64 `maxminddb:"longitude"`
-	}
-	if err := r.Decode(&flat); err != nil {
-		return Place{}, err
-	}
-	if flat.Country == "" && flat.Lat == nil {
-		return nestedRecord(r)
-	}
-	// "city" is a string here and a map in the nested schema: it can only be read once the schema is known.
-	var city string
-	if err := r.DecodePath(&city, "city"); err != nil {
-		return Place{}, err
-	}
-	return newPlace(flat.Country, city, flat.Lat, flat.Lon), nil
-}
-
-// nestedRecord reads a record of the nested schema, or one that holds no place in any schema.
-func nestedRecord(r maxminddb.Result) (Place, error) {
-	var n struct {
-		Country struct {
-			Code string `maxminddb:"iso_code"`
-		} `maxminddb:"country"`
-		Location struct {
-			Lat *float64 `maxminddb:"latitude"`
-		} `maxminddb:"location"`
-	}
-	if err := r.Decode(&n); err != nil {
-		return Place{}, err
-	}
-	if n.Country.Code == "" && n.Location.Lat == nil {
-		return Place{}, nil
-	}
-	return geoip2Record(r)
-}
-
-func newPlace(country, city string, lat, lon *float64) Place {
-	p := Place{Country: validCountry(country), City: city}
-	if lat != nil && lon != nil && validCoordinates(*lat, *lon) {
-		p.Lat, p.Lon, p.Known = *lat, *lon, true
-	}
-	return p
-}
-
-// compileFile adds every network of one file to c.
-func compileFile(c *compiler, data []byte, shape func(Place) Place) (maxminddb.Metadata, error) {
-	decode, err := schema(data)
+// finish joins owners to places. The sources must not be used afterwards.
+func (s *sources) finish() ([]Place, *Runs, error) {
+	places, runs, err := s.places.finish()
 	if err != nil {
-		return maxminddb.Metadata{}, err
+		return nil, nil, err
 	}
+	if s.owners == nil || s.owners.empty() {
+		return places, runs, nil
+	}
+	owners, networks, err := s.owners.finish()
+	if err != nil {
+		return nil, nil, err
+	}
+	return join(places, runs, owners, networks, maxJoined)
+}
+
+// compileFile adds every network of one file, and reports whether the file tells owners.
+func (s *sources) compileFile(data []byte, shape func(Place) Place) (m maxminddb.Metadata, owners bool, err error) {
 	r, err := maxminddb.OpenBytes(data)
 	if err != nil {
-		return maxminddb.Metadata{}, err
+		return m, false, err
 	}
+	how, err := schemaOf(data, r)
+	if err != nil {
+		return m, false, err
+	}
+	c := s.places
+	if how.owners {
+		if c = s.owners; c == nil {
+			return m, true, fmt.Errorf("a database of type %q does not say where addresses are; use a City or Country database", r.Metadata.DatabaseType)
+		}
+		shape = func(p Place) Place { return p }
+	}
+	return r.Metadata, how.owners, c.addAll(r, how.read, shape)
+}
+
+var allIPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
+// addAll adds every network that r knows.
+func (c *compiler) addAll(r *maxminddb.Reader, decode record, shape func(Place) Place) error {
 	numbers := make(map[uintptr]uint32) // by offset: records are shared, each is decoded once
 	// A tree of n nodes has n+1 leaves, fewer where branches are shared. A damaged one can lead into itself and have
 	// 2^128: the walk must not try to see them all.
 	most := 4*uint64(r.Metadata.NodeCount) + 1024
 	for res := range r.Networks(maxminddb.IncludeNetworksWithoutData()) {
 		if err := res.Err(); err != nil {
-			return maxminddb.Metadata{}, err
+			return err
 		}
 		if most == 0 {
-			return maxminddb.Metadata{}, errors.New("the file is damaged: its tree has far more leaves than nodes")
+			return errors.New("the file is damaged: its tree has far more leaves than nodes")
 		}
 		most--
 		if !res.Found() {
@@ -211,14 +192,51 @@ func compileFile(c *compiler, data []byte, shape func(Place) Place) (maxminddb.M
 		if !ok {
 			p, err := decode(res)
 			if err != nil {
-				return maxminddb.Metadata{}, fmt.Errorf("network %s: %w", res.Prefix(), err)
+				return fmt.Errorf("network %s: %w", res.Prefix(), err)
 			}
 			n = c.numberOf(shape(p))
 			numbers[res.Offset()] = n
 		}
-		if err := c.add(res.Prefix(), n); err != nil {
-			return maxminddb.Metadata{}, err
+		network := res.Prefix()
+		if network.Addr() == netip.IPv6Unspecified() && network.Bits() < 96 {
+			// IPv4 is ::/96 of the tree, and a leaf above it stands for all of it.
+			if err := c.add(allIPv4, n); err != nil {
+				return err
+			}
+		}
+		if err := c.add(network, n); err != nil {
+			return err
 		}
 	}
-	return r.Metadata, nil
+	return nil
+}
+
+// Verify checks a file more thoroughly than Open does, before it is put into use: of an .mmdb every record and every
+// node of the tree (maxminddb's Verify), of a table its checksum and contents.
+func Verify(path string) error {
+	data, err := readFile(path)
+	if err != nil {
+		return fmt.Errorf("verify geo data: %w", err)
+	}
+	if isTable(data) {
+		_, err = decodeTable(data)
+	} else {
+		err = verifyMMDB(data)
+	}
+	if err != nil {
+		return fmt.Errorf("verify geo data %s: %w", path, err)
+	}
+	return nil
+}
+
+func verifyMMDB(data []byte) error {
+	r, err := maxminddb.OpenBytes(data)
+	if err != nil {
+		return err
+	}
+	if len(r.Metadata.Description) == 0 {
+		// The files of ip-location-db have none. It is prose and its lack no damage, but the verifier would look no further.
+		r.Metadata.Description = map[string]string{"en": r.Metadata.DatabaseType}
+	}
+	return r.Verify()
 }

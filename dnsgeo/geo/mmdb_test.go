@@ -2,82 +2,42 @@ package geo
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io/fs"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
+
+	"perigee/dnsgeo/geo/geotest"
 )
 
-// mmdb writes a MaxMind-format file and returns its path.
-func mmdb(t *testing.T, databaseType string, records map[string]mmdbtype.Map) string {
-	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: databaseType, BuildEpoch: 1_700_000_000, IncludeReservedNetworks: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Short prefixes first: what is inserted later wins.
-	length := func(a, b string) int {
-		return cmp.Compare(netip.MustParsePrefix(a).Bits(), netip.MustParsePrefix(b).Bits())
-	}
-	for _, network := range slices.SortedFunc(maps.Keys(records), length) {
-		_, n, err := net.ParseCIDR(network)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Insert(n, records[network]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "test.mmdb")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := w.WriteTo(f); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func nested(country, city string, coordinates ...float64) mmdbtype.Map {
-	m := mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String(country)}}
-	if city != "" {
-		m["city"] = mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(city)}}
-	}
-	if len(coordinates) == 2 {
-		m["location"] = mmdbtype.Map{"latitude": mmdbtype.Float64(coordinates[0]), "longitude": mmdbtype.Float64(coordinates[1])}
-	}
-	return m
-}
+var (
+	mmdb   = geotest.Write
+	nested = geotest.Nested
+)
 
 func flat(country, city string, lat, lon float32) mmdbtype.Map {
-	return mmdbtype.Map{"country_code": mmdbtype.String(country), "city": mmdbtype.String(city),
-		"latitude": mmdbtype.Float32(lat), "longitude": mmdbtype.Float32(lon), "state1": mmdbtype.String("")}
+	return geotest.Flat(country, "", city, lat, lon)
 }
 
 func TestOpenSchemas(t *testing.T) {
 	london := Place{Country: "GB", City: "London", Lat: 51.5, Lon: -0.125, Known: true}
-	geoip2 := map[string]mmdbtype.Map{"81.2.69.0/24": nested("GB", "London", 51.5, -0.125), "2a00:1::/32": nested("GB", "London", 51.5, -0.125)}
+	geoip2 := geotest.Records{"81.2.69.0/24": nested("GB", "London", 51.5, -0.125), "2a00:1::/32": nested("GB", "London", 51.5, -0.125)}
 	for _, x := range []struct {
 		databaseType string
-		records      map[string]mmdbtype.Map
+		records      geotest.Records
 	}{
 		{"GeoLite2-City", geoip2},
 		{"GeoIP2-City", geoip2},
 		{"DBIP-City-Lite", geoip2},
 		{"Somebody's own", geoip2},
-		{"city ipvAll", map[string]mmdbtype.Map{"81.2.69.0/24": flat("GB", "London", 51.5, -0.125), "2a00:1::/32": flat("GB", "London", 51.5, -0.125)}},
+		{"city ipvAll", geotest.Records{"81.2.69.0/24": flat("GB", "London", 51.5, -0.125), "2a00:1::/32": flat("GB", "London", 51.5, -0.125)}},
 	} {
 		t.Run(x.databaseType, func(t *testing.T) {
 			db, err := Open(mmdb(t, x.databaseType, x.records))
@@ -104,7 +64,7 @@ func TestOpenSchemas(t *testing.T) {
 }
 
 func TestOpenKeepsSingleAddresses(t *testing.T) {
-	db, err := Open(mmdb(t, "GeoLite2-City", map[string]mmdbtype.Map{
+	db, err := Open(mmdb(t, "GeoLite2-City", geotest.Records{
 		"10.0.0.0/8": nested("FR", "", 48.9, 2.35), "10.1.2.3/32": nested("DE", "", 50.1, 8.7), "2001:db8::/64": nested("DE", "", 50.1, 8.7)}))
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +77,8 @@ func TestOpenKeepsSingleAddresses(t *testing.T) {
 }
 
 func TestOpenJoinsFiles(t *testing.T) {
-	four := mmdb(t, "city ipv4", map[string]mmdbtype.Map{"81.2.69.0/24": flat("GB", "London", 51.5, 0)})
-	six := mmdb(t, "city ipv6", map[string]mmdbtype.Map{"2a00:1::/32": flat("FR", "Paris", 48.9, 2.4)})
+	four := mmdb(t, "city ipv4", geotest.Records{"81.2.69.0/24": flat("GB", "London", 51.5, 0)})
+	six := mmdb(t, "city ipv6", geotest.Records{"2a00:1::/32": flat("FR", "Paris", 48.9, 2.4)})
 	db, err := Open(four, six)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +94,7 @@ func TestOpenJoinsFiles(t *testing.T) {
 }
 
 func TestOpenCountryDatabase(t *testing.T) {
-	db, err := Open(mmdb(t, "GeoLite2-Country", map[string]mmdbtype.Map{
+	db, err := Open(mmdb(t, "GeoLite2-Country", geotest.Records{
 		"81.2.69.0/24": nested("GB", ""), "1.0.0.0/24": nested("AU", ""), "9.0.0.0/24": nested("ZZ", ""), "9.0.1.0/24": nested("US", "", 0, 0)}))
 	if err != nil {
 		t.Fatal(err)
@@ -160,8 +120,8 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(damaged, append(smallTable(t), 0), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	owners := mmdb(t, "GeoLite2-ASN", map[string]mmdbtype.Map{"1.0.0.0/24": {"autonomous_system_number": mmdbtype.Uint32(1)}})
-	nowhere := mmdb(t, "city ipv4", map[string]mmdbtype.Map{"1.0.0.0/24": {"city": mmdbtype.String("Atlantis")}})
+	owners := mmdb(t, "GeoLite2-ASN", geotest.Records{"1.0.0.0/24": {"autonomous_system_number": mmdbtype.Uint32(1)}})
+	nowhere := mmdb(t, "city ipv4", geotest.Records{"1.0.0.0/24": {"city": mmdbtype.String("Atlantis")}})
 	for _, x := range []struct {
 		name, path, says string
 		is               error
@@ -236,11 +196,11 @@ func FuzzCompileFile(f *testing.F) {
 		f.Add([]byte(b.String()))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c := newCompiler(32, 64)
-		if _, err := compileFile(c, b, func(p Place) Place { return p }); err != nil {
+		s := sources{places: newCompiler(32, 64), owners: newCompiler(32, 64)}
+		if _, _, err := s.compileFile(b, func(p Place) Place { return p }); err != nil {
 			return
 		}
-		if places, runs, err := c.finish(); err == nil {
+		if places, runs, err := s.finish(); err == nil {
 			newDB(places, runs, Passport{}).Lookup(canaries[0])
 		}
 	})

@@ -1,9 +1,6 @@
 package geo
 
-import (
-	"math"
-	"time"
-)
+import "math"
 
 // Place is where an address is, as far as the data knows. The zero Place is "unknown".
 type Place struct {
@@ -18,16 +15,6 @@ type Place struct {
 	Lon float64 `json:"lon"`
 	// Known reports whether the data has coordinates for the address.
 	Known bool `json:"known"`
-}
-
-// Passport says where a DB comes from and under which terms it may be shown.
-type Passport struct {
-	Source      string    `json:"source"`      // name of the data and its version
-	Licence     string    `json:"licence"`     // SPDX name or the licensor's own; "" when the file does not say
-	Attribution string    `json:"attribution"` // sentence to show wherever results are shown; "" when none is asked for
-	Built       time.Time `json:"built"`       // when the publisher built the data
-	Networks    int       `json:"networks"`    // runs of addresses with one place, IPv4 and IPv6 together
-	Places      int       `json:"places"`      // distinct known places
 }
 
 // cellsPerDegree is the resolution of the compact table: cells of a quarter of a degree, at most 28 km high.

@@ -48,7 +48,7 @@ func encodeTable(w io.Writer, db *DB) (size int, err error) {
 	if len(db.places)-1 > maxPlaces {
 		return 0, fmt.Errorf("write table: %d places; the format holds %d", len(db.places)-1, maxPlaces)
 	}
-	passport, err := json.Marshal(db.passport)
+	passport, err := json.Marshal(newTablePassport(db.passport))
 	if err != nil {
 		return 0, fmt.Errorf("write table: %w", err)
 	}
@@ -136,9 +136,9 @@ func decodeTable(data []byte) (*DB, error) {
 
 func decodePayload(b []byte) (*DB, error) {
 	r := reader{b: b}
-	var p Passport
+	var t tablePassport
 	if passport := r.take(r.count(1)); r.err == nil {
-		if err := json.Unmarshal(passport, &p); err != nil {
+		if err := json.Unmarshal(passport, &t); err != nil {
 			return nil, fmt.Errorf("%w: passport: %v", errDamaged, err)
 		}
 	}
@@ -152,7 +152,7 @@ func decodePayload(b []byte) (*DB, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	return newDB(places, &runs, p), nil
+	return newDB(places, &runs, Passport{Source: t.Source, Licence: t.Licence, Attribution: t.Attribution, Built: t.Built}), nil
 }
 
 // reader takes fields off b until the first fault, after which it takes nothing more.
