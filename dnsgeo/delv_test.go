@@ -27,12 +27,12 @@ func (r *rig) run() {
 	})
 }
 
-// anchor writes the trust anchor of a signed zone in the form of BIND.
-func anchor(t *testing.T, keys *sign.KeySet) string {
+// anchor writes a key as a trust anchor in the form of BIND.
+func anchor(t *testing.T, key *sign.Key) string {
 	t.Helper()
-	ds := keys.Keys[0].DS()
+	ds := key.DS()
 	file := filepath.Join(t.TempDir(), "anchor")
-	text := fmt.Sprintf("trust-anchors { %s static-ds %d %d %d \"%s\"; };\n", keys.Zone, ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest)
+	text := fmt.Sprintf("trust-anchors { %s static-ds %d %d %d \"%s\"; };\n", ds.Hdr.Name, ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestDelvValidates(t *testing.T) {
 	}
 	r := newSigned(t, sign.Limits{}, nil)
 	r.run()
-	file := anchor(t, r.signer.Keys())
+	file := anchor(t, r.signer.Keys().Keys[0])
 	const nodata = "ncache nxrrset" // also for NXNAME: the rcode is NOERROR, as delv does not set CO
 	for _, x := range []struct{ what, name, qtype, want string }{
 		{"steered", "www", "A", "127.0.1."},
@@ -98,6 +98,58 @@ func TestDelvValidates(t *testing.T) {
 	}
 	if out := runDelv(t, delv, r, other, "www.perigee.test.", "A"); strings.Contains(out, "fully validated") {
 		t.Errorf("with another key as anchor:\n%s", out)
+	}
+}
+
+// TestDelvValidatesThroughARollover: in each phase of a rollover BIND validates with the DS of every key that the parent may have then.
+func TestDelvValidatesThroughARollover(t *testing.T) {
+	delv, err := exec.LookPath("delv")
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("delv is not installed; it is in the Debian package bind9-dnsutils")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	must := func(set *sign.KeySet, err error) *sign.KeySet {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	now := time.Now()
+	ago := func(hours int) time.Time { return now.Add(-time.Duration(hours) * time.Hour) }
+	first := must(sign.Generate("perigee.test", 0, ago(300)))
+	published := must(first.Roll(ago(1)))
+	waiting := must(published.SeeDS(now, time.Hour))
+	retired := must(must(first.Roll(ago(20))).SeeDS(ago(10), time.Hour))
+	removed := must(must(first.Roll(ago(100))).SeeDS(ago(90), time.Hour))
+	for _, phase := range []struct {
+		what    string
+		set     *sign.KeySet
+		anchors []int // keys whose DS the parent may have
+		signer  int
+	}{{"published", published, []int{0}, 0}, {"waiting", waiting, []int{0, 1}, 0}, {"retired", retired, []int{0, 1}, 1}, {"removed", removed, []int{1}, 1}} {
+		t.Run(phase.what, func(t *testing.T) {
+			signer, err := sign.NewSigner(phase.set, now, sign.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newSigned(t, sign.Limits{}, func(c *Config) { c.Signer = signer })
+			r.run()
+			for _, i := range phase.anchors {
+				file := anchor(t, phase.set.Keys[i])
+				for _, name := range []string{"www", "nx"} {
+					out := runDelv(t, delv, r, file, name+".perigee.test.", "A")
+					if !strings.Contains(out, "fully validated") {
+						t.Errorf("%s with key %d as anchor:\n%s", name, i, out)
+					}
+				}
+			}
+			out := runDelv(t, delv, r, anchor(t, phase.set.Keys[phase.anchors[0]]), "www.perigee.test.", "A")
+			if !strings.Contains(out, fmt.Sprintf(" %d perigee.test.", phase.set.Keys[phase.signer].Tag)) {
+				t.Errorf("not signed by key %d:\n%s", phase.signer, out)
+			}
+		})
 	}
 }
 

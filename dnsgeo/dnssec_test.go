@@ -123,6 +123,16 @@ func validate(keys []*dns.DNSKEY, m *dns.Msg) error {
 			}
 		}
 	}
+	// On the side there may be addresses without a signature, but none with a wrong one.
+	data, sigs := sets(m.Extra)
+	for k, of := range sigs {
+		if len(data[k]) == 0 {
+			return fmt.Errorf("a signature of %s, which is not there", k)
+		}
+		if err := verify(keys, of[0], data[k]); err != nil {
+			return fmt.Errorf("%s on the side: %w", k, err)
+		}
+	}
 	return denied(m)
 }
 
@@ -320,9 +330,13 @@ func TestSignedSizes(t *testing.T) {
 		}
 		out := r.respond(b, anybody, false, nil)
 		m := new(dns.Msg)
-		if err := m.Unpack(out); err != nil || len(out) > min(int(size), maxUDP) || m.Truncated || len(m.Answer) != 2 {
+		if err := m.Unpack(out); err != nil || len(out) > min(int(size), maxUDP) || m.Truncated || len(m.Answer) != 2 || validate(keysOf(t, r), m) != nil {
 			t.Fatalf("%d bytes for %d: %v\n%v", len(out), size, err, m)
 		}
+	}
+	q.IsEdns0().SetUDPSize(1232)
+	if m := r.direct(q, "192.0.2.1"); len(m.Extra) != 3 {
+		t.Errorf("the address of the name server, its signature and OPT: %v", m)
 	}
 	q = secured("big.perigee.test.", dns.TypeTXT, "")
 	if m := r.direct(q, "192.0.2.1"); !m.Truncated || m.Len() > maxUDP {

@@ -30,7 +30,7 @@
 // are few, and those of names that anyone may invent, which must not push the former out. A signature is good from an hour ago, for clocks
 // that are late, until seven days ahead, and made anew when a third of that is left. Both caches are read without a lock.
 //
-// Names that anyone may invent are signed under two limits: a share of what the processors can sign, and a rate for each network of clients (/24, /56).
+// Names that anyone may invent are signed under two limits: a share of the processors, and a rate for each network of clients (/24, /56).
 // Beyond them the caller gets ErrBusy. Over UDP it then answers with TC and nothing else: a resolver that is meant comes back over TCP,
 // which proves its address, while the answer to a forged address is no larger than its query. SERVFAIL in its place would let whoever forges the
 // address of a resolver make that resolver believe that the zone is broken. Over TCP the limits are separate, and SERVFAIL is right.

@@ -8,6 +8,13 @@ import (
 	"github.com/dchest/siphash"
 )
 
+// lane is what bounds the signatures for invented names over one transport: those over TCP, whose clients are who they say, must not wait behind those
+// over UDP.
+type lane struct {
+	*gate
+	*rate
+}
+
 // gate lets a fixed number of signatures be made at a time.
 type gate struct {
 	slots   chan struct{}
@@ -19,16 +26,15 @@ func newGate(slots, queue int) *gate {
 	return &gate{slots: make(chan struct{}, slots), queue: int64(queue)}
 }
 
-// enter waits for a slot. It reports false at once when more than the queue wait already, unless the caller is patient: those are as few as the goroutines
-// that answer queries.
-func (g *gate) enter(patient bool) bool {
+// enter waits for a slot. It reports false at once when as many as the queue holds wait already.
+func (g *gate) enter() bool {
 	select {
 	case g.slots <- struct{}{}:
 		return true
 	default:
 	}
 	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > g.queue && !patient {
+	if g.waiting.Add(1) > g.queue {
 		return false
 	}
 	g.slots <- struct{}{}

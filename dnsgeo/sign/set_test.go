@@ -124,6 +124,25 @@ func TestStore(t *testing.T) {
 	if _, err := st.Change(func(*KeySet) (*KeySet, error) { return generate(t, "other.test"), nil }); err == nil {
 		t.Error("a set of another zone was written")
 	}
+	for _, x := range []struct {
+		set  *KeySet
+		kept bool
+	}{{set, false}, {generate(t, "perigee.test"), false}} {
+		if kept, err := st.Accept(x.set); err != nil || kept != x.kept {
+			t.Errorf("serial %d: %v %v", x.set.Serial, kept, err)
+		}
+	}
+	newer, err := set.change(epoch, func(*KeySet) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := st.Accept(newer); err != nil || !kept {
+		t.Error(kept, err)
+	}
+	if _, err := st.Accept(generate(t, "other.test")); err == nil {
+		t.Error("a set of another zone was accepted")
+	}
+	set = newer
 	// Changes of many do not get lost.
 	var wg sync.WaitGroup
 	for range 20 {

@@ -29,6 +29,9 @@ const (
 	Renew = Validity / 3
 )
 
+// tcpQueue is how many may wait for one slot over TCP, where each has a goroutine of its own.
+const tcpQueue = 64
+
 // ErrUnsigned says that the zone has no key that signs at this moment.
 var ErrUnsigned = errors.New("sign: no key is active")
 
@@ -39,8 +42,10 @@ var ErrBusy = errors.New("sign: too many signatures are asked for")
 type Limits struct {
 	Answers int // signatures of what the zone has that are remembered; 32768
 	Denials int // signatures for invented names that are remembered; 4096
-	Slots   int // signatures made at the same time; one per processor
-	Queue   int // queries for invented names that may wait for a slot; one per processor
+	// Slots is how many signatures for invented names are made at the same time, over UDP and over TCP each: a quarter of the processors, at least one.
+	// Ordinary answers always find a processor then.
+	Slots int
+	Queue int // queries for invented names that may wait for a slot over UDP, each of which keeps one that answers others from it; as many as Slots
 	// Rate and Burst are how many signatures for invented names a network (/24, /56) gets per second, in the long run and at once, over UDP and
 	// over TCP each; 50 and 200.
 	Rate, Burst int
@@ -54,8 +59,8 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Answers, 1<<15)
 	set(&l.Denials, 1<<12)
-	set(&l.Slots, runtime.GOMAXPROCS(0))
-	set(&l.Queue, runtime.GOMAXPROCS(0))
+	set(&l.Slots, max(1, runtime.GOMAXPROCS(0)/4))
+	set(&l.Queue, l.Slots)
 	set(&l.Rate, 50)
 	set(&l.Burst, 200)
 	return l
@@ -76,8 +81,7 @@ type Signer struct {
 	keys     atomic.Pointer[KeySet]
 	answers  *cache
 	denials  *cache
-	gate     *gate
-	udp, tcp *rate
+	udp, tcp *lane
 	seed     [2]uint64
 	scratch  sync.Pool // of *canonical
 	counters Counters
@@ -89,7 +93,7 @@ func NewSigner(keys *KeySet, now time.Time, l Limits) (*Signer, error) {
 		return nil, err
 	}
 	l = l.withDefaults()
-	s := &Signer{zone: keys.Zone, answers: newCache(l.Answers), denials: newCache(l.Denials), gate: newGate(l.Slots, l.Queue)}
+	s := &Signer{zone: keys.Zone, answers: newCache(l.Answers), denials: newCache(l.Denials)}
 	s.wire = make([]byte, len(s.zone)+1)
 	n, err := dns.PackDomainName(s.zone, s.wire, 0, nil, false)
 	if err != nil {
@@ -100,8 +104,8 @@ func NewSigner(keys *KeySet, now time.Time, l Limits) (*Signer, error) {
 	_, _ = rand.Read(seed[:]) // never fails: crypto/rand ends the process instead
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(seed[8*i:]) }
 	s.seed = [2]uint64{word(0), word(1)}
-	s.udp = newRate(l.Rate, l.Burst, [2]uint64{word(2), word(3)}, now)
-	s.tcp = newRate(l.Rate, l.Burst, [2]uint64{word(4), word(5)}, now)
+	s.udp = &lane{newGate(l.Slots, l.Queue), newRate(l.Rate, l.Burst, [2]uint64{word(2), word(3)}, now)}
+	s.tcp = &lane{newGate(l.Slots, tcpQueue*l.Slots), newRate(l.Rate, l.Burst, [2]uint64{word(4), word(5)}, now)}
 	s.scratch.New = func() any { return new(canonical) }
 	s.keys.Store(keys)
 	return s, nil
@@ -144,7 +148,7 @@ func (s *Signer) Sign(set []dns.RR, now time.Time) (*dns.RRSIG, error) {
 	if k == nil {
 		return nil, ErrUnsigned
 	}
-	return s.sign(set, k, now, s.answers, nil)
+	return s.sign(set, k, now, s.answers, nil, netip.Addr{})
 }
 
 // SignFor is Sign for a set at a name that anyone may invent: a denial, or what a wildcard stands for. Client is who asks; proven says that its address is
@@ -154,18 +158,18 @@ func (s *Signer) SignFor(set []dns.RR, now time.Time, client netip.Addr, proven 
 	if k == nil {
 		return nil, ErrUnsigned
 	}
-	r := s.udp
+	l := s.udp
 	if proven {
-		r = s.tcp
+		l = s.tcp
 	}
-	return s.sign(set, k, now, s.denials, func() bool { return r.allow(client, now) })
+	return s.sign(set, k, now, s.denials, l, client)
 }
 
 // SignKeys returns the signatures of the DNSKEY set, one by each key in it: a validator may trust any of them by its DS.
 func (s *Signer) SignKeys(set []dns.RR, now time.Time) ([]dns.RR, error) {
 	var out []dns.RR
 	for _, k := range s.keys.Load().In(now, Published, Active, Retired) {
-		sig, err := s.sign(set, k, now, s.answers, nil)
+		sig, err := s.sign(set, k, now, s.answers, nil, netip.Addr{})
 		if err != nil {
 			return nil, err
 		}
@@ -174,8 +178,9 @@ func (s *Signer) SignKeys(set []dns.RR, now time.Time) ([]dns.RR, error) {
 	return out, nil
 }
 
-// sign returns the signature of set by k. A nil allow stands for a patient caller, whose names nobody can invent.
-func (s *Signer) sign(set []dns.RR, k *Key, now time.Time, remember *cache, allow func() bool) (*dns.RRSIG, error) {
+// sign returns the signature of set by k. It is bounded by a lane, for the sake of client, unless that is nil: names that nobody can invent are few, and
+// signed once.
+func (s *Signer) sign(set []dns.RR, k *Key, now time.Time, remember *cache, l *lane, client netip.Addr) (*dns.RRSIG, error) {
 	c := s.scratch.Get().(*canonical)
 	defer s.scratch.Put(c)
 	if err := c.load(set); err != nil {
@@ -188,19 +193,21 @@ func (s *Signer) sign(set []dns.RR, k *Key, now time.Time, remember *cache, allo
 		s.counters.Reused.Add(1)
 		return e.owned(set), nil
 	}
-	if e == nil && allow != nil && !allow() {
-		s.counters.Limited.Add(1)
-		return nil, ErrBusy
-	}
-	if !s.gate.enter(e == nil && allow == nil) {
-		s.counters.Busy.Add(1)
-		if e != nil { // good for days yet
-			e.renewing.Store(false)
-			return e.owned(set), nil
+	if l != nil {
+		if e == nil && !l.allow(client, now) {
+			s.counters.Limited.Add(1)
+			return nil, ErrBusy
 		}
-		return nil, ErrBusy
+		if !l.enter() {
+			s.counters.Busy.Add(1)
+			if e != nil { // good for days yet
+				e.renewing.Store(false)
+				return e.owned(set), nil
+			}
+			return nil, ErrBusy
+		}
+		defer l.leave()
 	}
-	defer s.gate.leave()
 	sig, err := s.make(c, set[0].Header(), k, now)
 	if err != nil {
 		if e != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -192,33 +193,19 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	g := newGate(1, 1)
-	if !g.enter(false) {
+	if !g.enter() {
 		t.Fatal("the first does not get in")
 	}
-	waiting := make(chan bool)
-	go func() { waiting <- g.enter(false) }()
+	second := make(chan bool)
+	go func() { second <- g.enter() }()
 	for g.waiting.Load() == 0 {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
-	if g.enter(false) {
+	if g.enter() {
 		t.Error("the third waits, though the queue is full")
 	}
-	patient := make(chan bool)
-	go func() { patient <- g.enter(true) }()
 	g.leave()
-	var first bool
-	select {
-	case first = <-waiting:
-	case first = <-patient:
-	}
-	g.leave()
-	select {
-	case second := <-waiting:
-		first = first && second
-	case second := <-patient:
-		first = first && second
-	}
-	if !first || g.waiting.Load() != 0 {
+	if !<-second || g.waiting.Load() != 0 {
 		t.Error("who waits does not get in")
 	}
 }

@@ -87,6 +87,25 @@ func (s *Store) Change(edit func(*KeySet) (*KeySet, error)) (*KeySet, error) {
 	return next, nil
 }
 
+// Accept keeps a set that came from elsewhere when it supersedes the one at hand, and reports whether it did. An older one, or the same again, is no error: messages
+// may come late and twice.
+func (s *Store) Accept(set *KeySet) (bool, error) {
+	if set.Zone != s.zone {
+		return false, fmt.Errorf("accept DNSSEC keys: they are for zone %s, not %s", set.Zone, s.zone)
+	}
+	old := errors.New("not newer")
+	_, err := s.Change(func(was *KeySet) (*KeySet, error) {
+		if !set.Supersedes(was) {
+			return nil, old
+		}
+		return set, nil
+	})
+	if errors.Is(err, old) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // lock is held by one process at a time; the kernel opens it when the process ends, however that happens.
 func (s *Store) lock() (unlock func(), err error) {
 	f, err := os.OpenFile(s.File()+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
