@@ -83,9 +83,9 @@ func (s *steering) decide(client netip.Addr, f steer.Family) decision {
 		n, d.scope = d.compiled.Find(client)
 		d.edges = d.compiled.Answers()[n].Edges[f]
 	} else {
-		var place geo.Place
-		place, d.scope = d.db.Lookup(client)
-		d.edges = d.plan.Choose(place).Edges[f]
+		var answer steer.Answer
+		answer, d.scope = d.plan.Find(d.db, client)
+		d.edges = answer.Edges[f]
 	}
 	if len(d.edges) == 0 {
 		d.scope = netip.Prefix{} // no edge can be reached over f: that depends on no client
