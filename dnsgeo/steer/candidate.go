@@ -3,7 +3,6 @@ package steer
 import (
 	"encoding/json"
 	"hash/fnv"
-	"math"
 	"net/netip"
 	"slices"
 
@@ -45,6 +44,7 @@ const (
 	Biased       Reason = "biased-distance" // nearer than the winner, but biases make it farther
 	Slower       Reason = "slower"          // nearer than the winner, but measured to be slower
 	OverCapacity Reason = "over-capacity"   // would win, but these clients are too many for it
+	Spread       Reason = "spread"          // nearer than the winner, but an overload is spread over several edges, and this place goes to the winner
 	Returning    Reason = "returning"       // would win, but its clients come back to it slowly
 )
 
@@ -77,22 +77,19 @@ func (a Addrs) MarshalJSON() ([]byte, error) {
 // edge is a Candidate and what it is ordered by.
 type edge struct {
 	Candidate
-	at       vector
-	hash     uint64 // of the name
-	tier     int    // order of resort when no edge is fit, from 0
-	factor   float64
-	weight   float64
-	domain   int32   // number of its failure domain
-	capacity float64 // bytes per second; +Inf when none is configured
-	used     float64 // bytes per second of the capacity; NaN when not known
+	at     vector
+	hash   uint64 // of the name
+	tier   int    // order of resort when no edge is fit, from 0
+	factor float64
+	weight float64
+	domain int32 // number of its failure domain
 }
 
 // lastTier is the tier of edges of which nothing good is known.
 const lastTier = 2
 
 func newEdge(n *fleet.Node) edge {
-	e := edge{Candidate: Candidate{Name: n.Node, Place: n.Place}, at: vectorOf(n.Place.Lat, n.Place.Lon), tier: lastTier,
-		factor: 1, weight: 1, capacity: math.Inf(1), used: math.NaN()}
+	e := edge{Candidate: Candidate{Name: n.Node, Place: n.Place}, at: vectorOf(n.Place.Lat, n.Place.Lon), tier: lastTier, factor: 1, weight: 1}
 	h := fnv.New64a()
 	h.Write([]byte(n.Node))
 	e.hash = h.Sum64()
@@ -116,12 +113,6 @@ func newEdge(n *fleet.Node) edge {
 		e.Unfit, e.tier = Draining, 0
 	default:
 		e.Unfit = Starting
-	}
-	if l := n.Load; l.Capacity > 0 && !math.IsInf(l.Capacity, 1) && l.Headroom <= 1 {
-		e.capacity, e.used = l.Capacity, (1-max(0, l.Headroom))*l.Capacity
-		if l.Headroom <= 0 {
-			e.used = max(e.used, l.Sent) // full: what it sends may be more than it should
-		}
 	}
 	return e
 }

@@ -26,6 +26,7 @@ type Plan struct {
 	shifts *shifts
 	// shifted is the edges that shifts names, as numbers of edges; -1 stands for those that are gone.
 	shifted []int32
+	gained  bool // edges may be chosen that Balance has not seen fit
 }
 
 // view is the edges as one list of a policy sees them.

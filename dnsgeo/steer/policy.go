@@ -84,7 +84,7 @@ type CapacityRules struct {
 	Low float64 `json:"low,omitempty"`
 	// Settle is how long loads need to follow a change: two TTLs or so. Meanwhile no load is measured anew; 0 stands for a minute.
 	Settle time.Duration `json:"settle_ns,omitempty"`
-	// Hold is how long an edge must have been fit and not full before clients come back to it; 0 stands for a minute.
+	// Hold is how long an edge must have been fit and below Low before clients come back to it; 0 stands for a minute.
 	Hold time.Duration `json:"hold_ns,omitempty"`
 	// Return is how long it takes for all clients of an edge to come back; 0 stands for five minutes.
 	Return time.Duration `json:"return_ns,omitempty"`

@@ -52,6 +52,7 @@ type entry struct {
 	Ranked
 	out    bool // may not be chosen over f
 	passed bool // Balance passed it over for this place
+	first  bool // it would win, had Balance not
 }
 
 func (p *Plan) rank(c geo.Place, override int32, f Family) []Ranked {
@@ -99,7 +100,7 @@ func (r *ranking) enter() {
 	}
 	for i, s := range pool {
 		e := r.entry(s)
-		e.passed = i >= passed && passed > 0
+		e.passed, e.first = i >= passed, i == passed
 		if in := r.picked.add(p, v, s.edge); in[r.f] {
 			e.Answer = int(r.picked.n[r.f])
 		}
@@ -192,8 +193,10 @@ func (r *ranking) loses(e *entry) Reason {
 		return e.Unfit
 	case e.Answer > 0:
 		return OtherDomain
-	case e.passed:
+	case e.first:
 		return r.why
+	case e.passed:
+		return Spread
 	case r.crowded(e):
 		return SameDomain
 	case e.class != first.class:
