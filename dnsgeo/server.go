@@ -17,6 +17,7 @@ import (
 
 	"perigee/clock"
 	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/steer"
 	"perigee/fleet"
 )
 
@@ -35,6 +36,12 @@ type Config struct {
 	Names func() *Names          // the steered names of this moment; called for each query, must not block
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
+
+	// What steering goes by, of this moment; called for each query, must not block. Each may be nil, and return nil: the nearest edge, no latencies, and
+	// the address space as the demand.
+	Policy    func() *steer.Policy
+	Latencies func() *steer.Latencies
+	Demand    func() *steer.Demand
 
 	Workers  int           // UDP queries answered at the same time; twice the processors when 0
 	MaxConns int           // open TCP connections; 512 when 0

@@ -111,6 +111,8 @@ func newEdge(n *fleet.Node) edge {
 		}
 	case n.State == fleet.Draining:
 		e.Unfit, e.tier = Draining, 0
+	case n.State == fleet.Ready: // others know better than the node
+		e.Unfit, e.tier = Down, 1
 	default:
 		e.Unfit = Starting
 	}

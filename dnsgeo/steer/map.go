@@ -35,8 +35,20 @@ func Compile(p *Plan, db *geo.DB) *Map {
 	places := db.Places()
 	policy := p.in.Policy
 	of := make([]uint32, len(places))
+	type spot struct { // what an answer depends on: many places differ in other things
+		lat, lon float64
+		known    bool
+		override int32
+	}
+	decided := make(map[spot]uint32, len(places))
 	for i, place := range places {
-		of[i] = m.numberOf(w.choose(p, newOrigin(place), policy.of(place, 0)))
+		at := spot{place.Lat, place.Lon, place.Known, policy.of(place, 0)}
+		n, ok := decided[at]
+		if !ok {
+			n = m.numberOf(w.choose(p, newOrigin(place), at.override))
+			decided[at] = n
+		}
+		of[i] = n
 	}
 	if policy.subnets == nil {
 		m.runs = db.Runs().Group(of)

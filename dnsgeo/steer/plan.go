@@ -167,8 +167,8 @@ func (p *Plan) Gen() uint64 {
 	return p.in.Fleet.Gen
 }
 
-// Policy is the policy of the plan; never nil.
-func (p *Plan) Policy() *Policy { return p.in.Policy }
+// Input is what the plan was made from; its Policy is never nil.
+func (p *Plan) Input() Input { return p.in }
 
 // Empty reports whether there is no edge to choose, of either family.
 func (p *Plan) Empty() bool { return p.views[0].want == [2]int{} }

@@ -149,8 +149,8 @@ func defaults() *Policy {
 	return &Policy{rules: Rules{Answers: 1}, overrides: []override{{}}, lists: []list{{}}}
 }
 
-// Overrides returns how many overrides there are.
-func (p *Policy) Overrides() int { return len(p.overrides) - 1 }
+// Rules returns the rules with their defaults filled in. The caller must not change them.
+func (p *Policy) Rules() Rules { return p.rules }
 
 func (r *Rules) checkNumbers() (errs []error) {
 	within := func(what string, v, low, high float64) {

@@ -92,8 +92,8 @@ func nest[L uint16 | uint32](x *axis[L], blocks []block) error {
 // are one run. of is called for every stretch, with the same numbers many times; its values must fit in 24 bits.
 func (r *Runs) Overlay(over *Runs, of func(under, over int) uint32) *Runs {
 	var out Runs
-	walk([]*axis[uint16]{&r.v4, &over.v4}, func(first, _ uint64, n []int) { out.v4.push(first, of(n[0], n[1])) })
-	walk([]*axis[uint32]{&r.v6, &over.v6}, func(first, _ uint64, n []int) { out.v6.push(first, of(n[0], n[1])) })
+	walkAxes([]*axis[uint16]{&r.v4, &over.v4}, func(first, _ uint64, n []int) { out.v4.push(first, of(n[0], n[1])) })
+	walkAxes([]*axis[uint32]{&r.v6, &over.v6}, func(first, _ uint64, n []int) { out.v6.push(first, of(n[0], n[1])) })
 	out.v4.done, out.v6.done = true, true
 	out.v4.finish()
 	out.v6.finish()
@@ -113,19 +113,19 @@ func Walk(yield func(Stretch), runs ...*Runs) {
 	for i, r := range runs {
 		v4[i], v6[i] = &r.v4, &r.v6
 	}
-	walk(v4, func(first, last uint64, n []int) { yield(Stretch{Size: float64(last-first) + 1, Numbers: n}) })
-	walk(v6, func(first, last uint64, n []int) {
+	walkAxes(v4, func(first, last uint64, n []int) { yield(Stretch{Size: float64(last-first) + 1, Numbers: n}) })
+	walkAxes(v6, func(first, last uint64, n []int) {
 		yield(Stretch{IPv6: true, Size: float64(last-first) + 1, Numbers: n})
 	})
 }
 
-// walk calls yield for every stretch, first to last, over which all axes carry one number each. There is at least one axis.
-func walk[L uint16 | uint32](axes []*axis[L], yield func(first, last uint64, numbers []int)) {
-	at := make([]cursor, len(axes))
+// walkAxes calls yield for every stretch, first to last, over which all axes carry one number each. There is at least one axis.
+func walkAxes[L uint16 | uint32](axes []*axis[L], yield func(first, last uint64, numbers []int)) {
+	at := make([]mark, len(axes))
 	numbers := make([]int, len(axes))
 	for i, x := range axes {
 		numbers[i] = int(x.num.at(0))
-		at[i].after = x.after(&at[i])
+		at[i].after = x.endOf(&at[i])
 	}
 	for first := uint64(0); ; {
 		last := axes[0].lastKey()
@@ -141,21 +141,21 @@ func walk[L uint16 | uint32](axes []*axis[L], yield func(first, last uint64, num
 			if at[i].after == last {
 				at[i].run++
 				numbers[i] = int(x.num.at(at[i].run))
-				at[i].after = x.after(&at[i])
+				at[i].after = x.endOf(&at[i])
 			}
 		}
 	}
 }
 
-// cursor stands at one run of an axis.
-type cursor struct {
+// mark stands at one run of an axis.
+type mark struct {
 	run   int
 	top   int    // its bucket
 	after uint64 // the last key of the run
 }
 
-// after returns the last key of the run at c and moves c to the bucket of the run that follows.
-func (x *axis[L]) after(c *cursor) uint64 {
+// endOf returns the last key of the run at c and moves c to the bucket of the run that follows.
+func (x *axis[L]) endOf(c *mark) uint64 {
 	next := c.run + 1
 	if next == len(x.low) {
 		return x.lastKey()
