@@ -73,6 +73,6 @@ func (out *Decision) explain(o outcome, client netip.Addr) {
 	if len(o.edges) > 0 {
 		out.Edge, out.Addr = o.edges[0].Name, o.edges[0].Addrs[o.family]
 	}
-	out.Edges = o.plan.Rank(out.Place, o.family)
+	out.Edges = o.plan.RankAddr(o.db, client, o.family)
 	out.Fleet, out.Geo, out.Compiled = o.plan.Gen(), o.db.Passport(), o.compiled != nil
 }

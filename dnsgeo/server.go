@@ -23,6 +23,7 @@ import (
 	"perigee/dnsgeo/limit"
 	"perigee/dnsgeo/querylog"
 	"perigee/dnsgeo/sign"
+	"perigee/dnsgeo/steer"
 	"perigee/dnsgeo/tap"
 	"perigee/fleet"
 )
@@ -52,6 +53,12 @@ type Config struct {
 	Names func() *Names          // the steered names of this moment; called for each query, must not block
 	Fleet func() *fleet.Snapshot // the fleet of this moment; called for each query, must not block
 	Geo   *geo.Holder
+
+	// What steering goes by, of this moment; called for each query, must not block. Each may be nil, and return nil: the nearest edge, no latencies, and
+	// the address space as the demand.
+	Policy    func() *steer.Policy
+	Latencies func() *steer.Latencies
+	Demand    func() *steer.Demand
 
 	// NSID is what a client is told that asks which server answers (RFC 5001); empty tells nothing.
 	NSID string
@@ -188,7 +195,7 @@ func (s *Server) listen(address string, sockets int) error {
 // fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
 func (s *Server) fresh(now time.Time) *hot {
 	h := s.hot.Load()
-	if h == nil || h.signed != s.signs(now) || h.state != s.steering.current() || h.names != s.names() || h.zone != s.zones.steered.zone() {
+	if h == nil || h.signed != s.signs(now) || h.state.compiled != s.steering.current().compiled || h.names != s.names() || h.zone != s.zones.steered.zone() {
 		return nil
 	}
 	return h
@@ -198,7 +205,7 @@ func (s *Server) fresh(now time.Time) *hot {
 func (s *Server) prepare(st *state) {
 	names := s.names()
 	signed := s.signs(s.clock.Now())
-	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.signed == signed && h.state == st && h.names == names && h.zone == s.zones.steered.zone() {
+	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.signed == signed && h.state.compiled == st.compiled && h.names == names && h.zone == s.zones.steered.zone() {
 		return
 	}
 	s.hot.Store(s.newHot(names, st, signed))

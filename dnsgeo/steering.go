@@ -19,6 +19,10 @@ type steering struct {
 	clock clock.Clock
 	count *atomic.Uint64 // maps compiled
 
+	policy    func() *steer.Policy
+	latencies func() *steer.Latencies
+	demand    func() *steer.Demand
+
 	state atomic.Pointer[state]
 	kick  chan struct{} // wakes run when state has no map
 	// made is told of the state in force, in the background, whenever run has looked at it.
@@ -29,7 +33,8 @@ type steering struct {
 type state struct {
 	db   *geo.DB
 	plan *steer.Plan
-	seen bool // plan was made from a snapshot, not from the lack of one
+	// given is what plan was made from, as it was given: nil where there was nothing.
+	given steer.Input
 	// compiled is plan and db in one; nil until run has made it. It decides as they do and knows wider scopes.
 	compiled *steer.Map
 }
@@ -38,9 +43,10 @@ type state struct {
 const refresh = 100 * time.Millisecond
 
 func newSteering(c *Config, count *atomic.Uint64, made func(*state)) *steering {
-	s := &steering{fleet: c.Fleet, geo: c.Geo, clock: c.Clock, count: count, made: made, kick: make(chan struct{}, 1)}
-	snapshot := s.fleet()
-	s.state.Store(&state{db: s.geo.Current(), plan: steer.NewPlan(nil, snapshot), seen: snapshot != nil})
+	s := &steering{fleet: c.Fleet, geo: c.Geo, clock: c.Clock, count: count, made: made, kick: make(chan struct{}, 1),
+		policy: c.Policy, latencies: c.Latencies, demand: c.Demand}
+	in := s.input()
+	s.state.Store(&state{db: s.geo.Current(), plan: in.Plan(nil), given: in})
 	return s
 }
 
@@ -51,14 +57,16 @@ func newSteering(c *Config, count *atomic.Uint64, made func(*state)) *steering {
 // of them can replace it, so that a state is never followed by one of an older snapshot.
 func (s *steering) current() *state {
 	was := s.state.Load()
-	snapshot, db := s.fleet(), s.geo.Current()
-	sameFleet := snapshot == nil || was.seen && snapshot.Gen == was.plan.Gen()
-	if sameFleet && db == was.db {
+	in, db := s.input(), s.geo.Current()
+	if in.Fleet == nil || was.given.Fleet != nil && in.Fleet.Gen == was.given.Fleet.Gen {
+		in.Fleet = was.given.Fleet
+	}
+	if in == was.given && db == was.db {
 		return was
 	}
-	next := &state{db: db, plan: was.plan, seen: was.seen}
-	if !sameFleet {
-		next.plan, next.seen = steer.NewPlan(was.plan, snapshot), true
+	next := &state{db: db, plan: was.plan, given: in}
+	if in != was.given {
+		next.plan = in.Plan(was.plan)
 	}
 	if !s.state.CompareAndSwap(was, next) {
 		return s.state.Load()
@@ -68,6 +76,18 @@ func (s *steering) current() *state {
 	default:
 	}
 	return next
+}
+
+// input is what a plan of this moment is made from.
+func (s *steering) input() steer.Input {
+	in := steer.Input{Fleet: s.fleet()}
+	if s.policy != nil {
+		in.Policy = s.policy()
+	}
+	if s.latencies != nil {
+		in.Latencies = s.latencies()
+	}
+	return in
 }
 
 // decision is one answer of steering.
@@ -85,9 +105,9 @@ func (s *steering) decide(client netip.Addr, f steer.Family) decision {
 		n, d.scope = d.compiled.Find(client)
 		d.edges = d.compiled.Answers()[n].Edges[f]
 	} else {
-		var place geo.Place
-		place, d.scope = d.db.Lookup(client)
-		d.edges = d.plan.Choose(place).Edges[f]
+		var answer steer.Answer
+		answer, d.scope = d.plan.Find(d.db, client)
+		d.edges = answer.Edges[f]
 	}
 	if len(d.edges) == 0 {
 		d.scope = netip.Prefix{} // no edge can be reached over f: that depends on no client
@@ -95,21 +115,33 @@ func (s *steering) decide(client netip.Addr, f steer.Family) decision {
 	return d
 }
 
-// run compiles maps until ctx ends. It rests at least as long as it works, so that a fleet in turmoil costs at most
+// balanceEvery is how often run looks whether edges are full.
+const balanceEvery = time.Second
+
+// run balances plans and compiles maps until ctx ends. It rests at least as long as it works, so that a fleet in turmoil costs at most
 // half a processor; answers do not wait for it.
 func (s *steering) run(ctx context.Context) {
 	tick := s.clock.NewTicker(refresh)
 	defer tick.Stop()
+	var b balancer
 	for ctx.Err() == nil {
-		rest := time.Duration(0)
-		if st := s.current(); st.compiled == nil {
-			start := s.clock.Now()
-			next := *st
-			next.compiled = steer.Compile(st.plan, st.db)
-			if s.state.CompareAndSwap(st, &next) {
-				s.count.Add(1)
+		start := s.clock.Now()
+		st := s.current()
+		next := *st
+		if st.compiled == nil || start.Sub(b.last) >= balanceEvery {
+			if b.balance(s, &next, start) {
+				next.compiled = nil
 			}
+		}
+		if next.compiled == nil {
+			next.compiled = steer.Compile(next.plan, next.db)
+		}
+		rest := time.Duration(0)
+		if next.compiled != st.compiled {
 			rest = s.clock.Now().Sub(start)
+		}
+		if next != *st && s.state.CompareAndSwap(st, &next) && next.compiled != st.compiled {
+			s.count.Add(1)
 		}
 		s.made(s.state.Load())
 		if rest > 0 {
@@ -127,4 +159,32 @@ func (s *steering) run(ctx context.Context) {
 		case <-tick.C():
 		}
 	}
+}
+
+// balancer is what run keeps between two looks at the loads.
+type balancer struct {
+	last   time.Time // of the last look
+	db     *geo.DB
+	demand *steer.Demand // the address space of db
+}
+
+// balance puts the plan of st in balance and reports whether clients are sent elsewhere than before.
+func (b *balancer) balance(s *steering, st *state, now time.Time) bool {
+	b.last = now
+	if st.plan.Input().Policy.Rules().Capacity.High == 0 {
+		return false
+	}
+	in := steer.Balancing{DB: st.db, Fleet: s.fleet(), Now: now}
+	if s.demand != nil {
+		in.Demand = s.demand()
+	}
+	if in.Demand == nil {
+		if b.db != st.db {
+			b.db, b.demand = st.db, steer.AddressSpace(st.db)
+		}
+		in.Demand = b.demand
+	}
+	var moved steer.Moved
+	st.plan, moved = st.plan.Balance(in)
+	return moved.Any()
 }

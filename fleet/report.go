@@ -54,6 +54,8 @@ type Load struct {
 	Sent     float64 `json:"sent_bps"` // bytes per second sent to clients over the last second
 	// Headroom is the share of the node's capacity that is free, 0 to 1; 1 when no capacity is configured.
 	Headroom float64 `json:"headroom"`
+	// Capacity is what the node can send to clients, in bytes per second; 0 when none is configured. Headroom is a share of it.
+	Capacity float64 `json:"capacity_bps,omitempty"`
 }
 
 // CacheUse is how full an edge's cache is.

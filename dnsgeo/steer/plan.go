@@ -2,9 +2,6 @@ package steer
 
 import (
 	"cmp"
-	"encoding/json"
-	"hash/fnv"
-	"math"
 	"net/netip"
 	"slices"
 
@@ -12,274 +9,237 @@ import (
 	"perigee/fleet"
 )
 
-// Family is an address family; it indexes Candidate.Addrs.
-type Family uint8
-
-// The address families.
-const (
-	IPv4 Family = iota
-	IPv6
-)
-
-// Reason says why an edge won or lost. The words are the same in answers, logs and explain.
-type Reason string
-
-// The reasons. Nearest, Default and LastGood win, the others lose.
-const (
-	Nearest   Reason = "nearest"              // the nearest fit edge
-	Default   Reason = "default"              // the client's place is not known: the first fit edge by name
-	LastGood  Reason = "last-good"            // no edge is fit: the nearest of those that may still serve
-	Farther   Reason = "farther"              // fit, but another is nearer
-	Tied      Reason = "tied"                 // fit and as near as the winner, which this place has drawn
-	Later     Reason = "later"                // fit, but the client's place is not known and another is first by name
-	Down      Reason = "down"                 // silent for too long, or gone on purpose
-	Draining  Reason = "draining"             // serves, but asks for no new clients
-	Starting  Reason = "starting"             // does not serve yet
-	NoAddress Reason = "no-address-of-family" // cannot be reached over the family that was asked for
-)
-
-// Candidate is an edge that clients may be sent to.
-type Candidate struct {
-	Name  string      `json:"name"`
-	Place fleet.Place `json:"place"`
-	Addrs Addrs       `json:"addrs"`
-	// Unfit is why the edge takes no new clients: Down, Draining or Starting; "" when it is fit.
-	Unfit Reason `json:"unfit,omitempty"`
-}
-
-// Addrs are an edge's addresses by Family; the zero Addr stands where it has none.
-type Addrs [2]netip.Addr
-
-// MarshalJSON encodes the addresses that there are, as a list.
-func (a Addrs) MarshalJSON() ([]byte, error) {
-	return json.Marshal(slices.DeleteFunc([]netip.Addr{a[IPv4], a[IPv6]}, func(x netip.Addr) bool { return !x.IsValid() }))
-}
-
-// Ranked is a Candidate's standing for one client.
-type Ranked struct {
-	Candidate
-	KM     float64 `json:"km"` // great-circle distance from the client, to 0.1; 0 when its place is not known
-	Reason Reason  `json:"reason"`
+// Input is what a Plan is made from.
+type Input struct {
+	Fleet     *fleet.Snapshot // nil: no edge is known
+	Policy    *Policy         // nil: that of the zero Rules
+	Latencies *Latencies      // nil: none have been measured
 }
 
 // Plan is the edges of one snapshot, ready to be ranked.
 type Plan struct {
-	gen    uint64
+	in     Input
 	edges  []edge // sorted by name
-	pool   [2][]int32
-	lapsed bool // no edge is fit: the pool holds edges that may still serve
+	index  map[string]int32
+	views  []view // by number of the policy's lists
+	plain  bool   // no edge has a bias
+	shifts *shifts
+	// shifted is the edges that shifts names, as numbers of edges; -1 stands for those that are gone.
+	shifted []int32
+	gained  bool // edges may be chosen that Balance has not seen fit
 }
 
-type edge struct {
-	Candidate
-	at   vector
-	hash uint64 // of the name
-	tier int    // order of resort when no edge is fit, from 0
+// view is the edges as one list of a policy sees them.
+type view struct {
+	class  []int16 // by edge, best first; -1 when the list leaves it out
+	in     []bool  // by edge: it may be chosen
+	lapsed bool    // no edge is fit: the pool holds edges that may still serve
+	listed int16   // classes that an override names
+	want   [2]int  // by family: how many edges an answer has when everything is in it
 }
 
-// NewPlan makes the plan of s. Fit edges make up the pool to choose from. When none is fit, the pool is the first of
-// these that is not empty: edges that drain, for they still serve; edges that fell silent while they served, for the
-// silence may be the network's; all edges. When s has no edge at all, the edges of previous stand in for them: once
-// there was an edge, there is always an answer. s and previous may be nil.
+// NewPlan makes the plan of s under the policy and the latencies of previous. s and previous may be nil.
 func NewPlan(previous *Plan, s *fleet.Snapshot) *Plan {
-	p := &Plan{}
-	if s != nil {
-		p.gen = s.Gen
-		for n := range s.Edges {
+	in := Input{Fleet: s}
+	if previous != nil {
+		in.Policy, in.Latencies = previous.in.Policy, previous.in.Latencies
+	}
+	return in.Plan(previous)
+}
+
+// Plan makes the plan of in. It takes microseconds.
+//
+// Fit edges make up the pool to choose from. When none is fit, the pool is the first of these that is not empty: edges that drain or are drained, for they
+// still serve; edges that fell silent while they served, for the silence may be the network's; all edges. When the snapshot has no edge at all, the edges
+// of previous stand in for them: once there was an edge, there is always an answer.
+//
+// Under the same policy, what Balance last decided stays in force, so that clients do not come back to an edge before Balance says so. A new policy
+// starts afresh. previous may be nil.
+func (in Input) Plan(previous *Plan) *Plan {
+	if in.Policy == nil {
+		in.Policy = defaults()
+	}
+	p := &Plan{in: in}
+	if in.Fleet != nil {
+		for n := range in.Fleet.Edges {
 			p.edges = append(p.edges, newEdge(n))
 		}
 	}
 	if len(p.edges) == 0 && previous != nil {
 		p.edges = slices.Clone(previous.edges)
 		for i := range p.edges {
-			p.edges[i].Unfit = Down
+			p.edges[i].Unfit, p.edges[i].factor, p.edges[i].weight = Down, 1, 1
 		}
 	}
 	slices.SortFunc(p.edges, func(a, b edge) int { return cmp.Compare(a.Name, b.Name) })
-	p.fill(func(e *edge) bool { return e.Unfit == "" })
-	for tier := 0; p.empty() && tier <= lastTier; tier++ {
-		p.lapsed = true
-		p.fill(func(e *edge) bool { return e.tier == tier })
+	p.obey()
+	p.views = make([]view, len(in.Policy.lists))
+	for i := range p.views {
+		p.views[i] = p.viewOf(&in.Policy.lists[i])
+	}
+	if previous != nil && previous.in.Policy == in.Policy {
+		p.adopt(previous.shifts)
 	}
 	return p
 }
 
-// lastTier is the tier of edges of which nothing good is known.
-const lastTier = 2
-
-func newEdge(n *fleet.Node) edge {
-	e := edge{Candidate: Candidate{Name: n.Node, Place: n.Place}, at: vectorOf(n.Place.Lat, n.Place.Lon), tier: lastTier}
-	h := fnv.New64a()
-	h.Write([]byte(n.Node))
-	e.hash = h.Sum64()
-	for _, a := range n.Addrs {
-		ip, f := a.Addr().Unmap().WithZone(""), IPv4
-		if ip.Is6() {
-			f = IPv6
+// obey puts the policy of single edges into force and numbers the failure domains.
+func (p *Plan) obey() {
+	p.index, p.plain = make(map[string]int32, len(p.edges)), true
+	domains := make(map[string]int32)
+	for i := range p.edges {
+		e := &p.edges[i]
+		p.index[e.Name] = int32(i)
+		r := p.in.Policy.rules.Edges[e.Name]
+		e.obey(r)
+		p.plain = p.plain && e.factor == 1
+		name := "domain " + r.Domain
+		switch {
+		case r.Domain != "":
+		case e.Place.Name+e.Place.Country != "":
+			name = "place " + e.Place.Country + " " + e.Place.Name
+		default:
+			name = "edge " + e.Name
 		}
-		if ip.IsValid() && !ip.IsUnspecified() && !e.Addrs[f].IsValid() {
-			e.Addrs[f] = ip
+		n, ok := domains[name]
+		if !ok {
+			n = int32(len(domains))
+			domains[name] = n
 		}
+		e.domain = n
 	}
-	switch {
-	case n.Fit():
-	case n.Down || n.State == fleet.Stopping:
-		e.Unfit = Down
-		if n.State == fleet.Ready || n.State == fleet.Draining {
-			e.tier = 1
-		}
-	case n.State == fleet.Draining:
-		e.Unfit, e.tier = Draining, 0
-	default:
-		e.Unfit = Starting
-	}
-	return e
 }
 
-// fill puts the edges that ok accepts into the pools of the families they have addresses of.
-func (p *Plan) fill(ok func(*edge) bool) {
-	for i := range p.edges {
-		for f := range p.pool {
-			if p.edges[i].Addrs[f].IsValid() && ok(&p.edges[i]) {
-				p.pool[f] = append(p.pool[f], int32(i))
+func (p *Plan) viewOf(l *list) view {
+	v := view{class: make([]int16, len(p.edges)), listed: int16(len(l.classes))}
+	rest := v.listed
+	if l.only {
+		rest = -1
+	}
+	for i := range v.class {
+		v.class[i] = rest
+	}
+	found := false
+	for class, names := range l.classes {
+		for _, name := range names {
+			if i, ok := p.index[name]; ok {
+				v.class[i] = int16(class)
+				found = found || p.edges[i].reachable()
 			}
 		}
 	}
+	if l.only && !found {
+		return p.viewOf(&list{})
+	}
+	v.in = make([]bool, len(p.edges))
+	if !p.fill(&v, func(e *edge) bool { return e.Unfit == "" }) {
+		v.lapsed = true
+		for tier := 0; tier <= lastTier && !p.fill(&v, func(e *edge) bool { return e.tier == tier }); tier++ {
+		}
+	}
+	for f := range v.want {
+		seen := make(map[int32]bool)
+		for i := range p.edges {
+			if e := &p.edges[i]; v.in[i] && e.Addrs[f].IsValid() {
+				seen[e.domain] = true
+			}
+		}
+		v.want[f] = min(len(seen), p.in.Policy.rules.Answers)
+	}
+	return v
 }
 
-func (p *Plan) empty() bool { return len(p.pool[IPv4]) == 0 && len(p.pool[IPv6]) == 0 }
+// fill puts the edges that v allows, ok accepts and clients can reach into the pool of v, and reports whether there is one.
+func (p *Plan) fill(v *view, ok func(*edge) bool) (any bool) {
+	for i := range p.edges {
+		if e := &p.edges[i]; v.class[i] >= 0 && e.reachable() && ok(e) {
+			v.in[i], any = true, true
+		}
+	}
+	return any
+}
 
 // Gen is the generation of the snapshot that the plan was made from.
-func (p *Plan) Gen() uint64 { return p.gen }
-
-// Empty reports whether there is no edge to choose, of either family.
-func (p *Plan) Empty() bool { return p.empty() }
-
-// Choose returns what a client at c is told.
-func (p *Plan) Choose(c geo.Place) Answer { return p.answer(p.pickBoth(c)) }
-
-func (p *Plan) pickBoth(c geo.Place) [2]int32 {
-	o := newOrigin(c)
-	return [2]int32{p.pick(o, IPv4), p.pick(o, IPv6)}
+func (p *Plan) Gen() uint64 {
+	if p.in.Fleet == nil {
+		return 0
+	}
+	return p.in.Fleet.Gen
 }
 
-func (p *Plan) answer(picked [2]int32) (a Answer) {
-	for f, i := range picked {
-		if i >= 0 {
-			a.Edges[f] = []*Candidate{&p.edges[i].Candidate}
+// Input is what the plan was made from; its Policy is never nil.
+func (p *Plan) Input() Input { return p.in }
+
+// Empty reports whether there is no edge to choose, of either family.
+func (p *Plan) Empty() bool { return p.views[0].want == [2]int{} }
+
+// Lapsed reports that no edge is fit: who is picked is the best of those that are not.
+func (p *Plan) Lapsed() bool { return p.views[0].lapsed }
+
+// Choose returns what a client at c is told, of whose address nothing is known: overrides by subnet are not for it.
+func (p *Plan) Choose(c geo.Place) Answer {
+	return p.answer(new(walker).choose(p, newOrigin(c), p.in.Policy.of(c, 0)))
+}
+
+// Find returns what a client at address a is told, and a prefix in which every client gets the same. The answer is that of Map.Find, the prefix may be
+// narrower; two of them are the same or do not overlap.
+func (p *Plan) Find(db *geo.DB, a netip.Addr) (Answer, netip.Prefix) {
+	c, scope := db.Lookup(a)
+	subnet, within := p.subnet(a)
+	if within.Bits() > scope.Bits() {
+		scope = within
+	}
+	return p.answer(new(walker).choose(p, newOrigin(c), p.in.Policy.of(c, subnet))), scope
+}
+
+// subnet returns the override by subnet of a, and the prefix around a that it decides for; 0 and the zero Prefix when no override is by subnet.
+func (p *Plan) subnet(a netip.Addr) (int32, netip.Prefix) {
+	if p.in.Policy.subnets == nil {
+		return 0, netip.Prefix{}
+	}
+	n, within := p.in.Policy.subnets.Find(a)
+	return int32(n), within
+}
+
+func (p *Plan) view(override int32) *view { return &p.views[p.in.Policy.overrides[override].list] }
+
+// choice is an Answer as numbers of edges.
+type choice struct {
+	n     [2]int8
+	edges [2][MaxAnswers]int32
+}
+
+func (p *Plan) answer(c choice) (a Answer) {
+	for f := range a.Edges {
+		for _, i := range c.edges[f][:c.n[f]] {
+			a.Edges[f] = append(a.Edges[f], &p.edges[i].Candidate)
 		}
 	}
 	return a
 }
 
-func (p *Plan) pick(o origin, f Family) int32 {
-	best, standing := int32(-1), standing{}
-	for _, i := range p.pool[f] {
-		if s := o.standing(&p.edges[i]); best < 0 || s.before(standing) {
-			best, standing = i, s
+// add takes edge i into the answers that have room and no edge of its failure domain, and reports whether it is in the one of family f.
+func (c *choice) add(p *Plan, v *view, i int32) (in [2]bool) {
+	e := &p.edges[i]
+	for f := range c.n {
+		if int(c.n[f]) < v.want[f] && e.Addrs[f].IsValid() && !c.has(p, f, e.domain) {
+			c.edges[f][c.n[f]] = i
+			c.n[f]++
+			in[f] = true
 		}
 	}
-	return best
+	return in
 }
 
-// Rank returns every edge in the order in which it would be chosen for a client at c over family f, those that may not
-// be chosen last, nearest first. The first is the first of Choose, if there is one.
-func (p *Plan) Rank(c geo.Place, f Family) []Ranked {
-	type entry struct {
-		Ranked
-		standing
-		out bool
-	}
-	o := newOrigin(c)
-	entries := make([]entry, len(p.edges))
-	for i := range p.edges {
-		e := &p.edges[i]
-		entries[i] = entry{Ranked{Candidate: e.Candidate, Reason: e.Unfit}, o.standing(e), !slices.Contains(p.pool[f], int32(i))}
-		if e.Unfit == "" && !e.Addrs[f].IsValid() {
-			entries[i].Reason = NoAddress
-		}
-		if c.Known {
-			entries[i].KM = math.Round(10*Distance(c.Lat, c.Lon, e.Place.Lat, e.Place.Lon)) / 10
+func (c *choice) has(p *Plan, f int, domain int32) bool {
+	for _, i := range c.edges[f][:c.n[f]] {
+		if p.edges[i].domain == domain {
+			return true
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int {
-		if a.out != b.out {
-			if b.out {
-				return -1
-			}
-			return 1
-		}
-		return a.standing.compare(b.standing)
-	})
-	ranked := make([]Ranked, len(entries))
-	for i, e := range entries {
-		switch {
-		case e.out:
-		case i == 0:
-			e.Reason = p.winning(c)
-		case p.lapsed: // its own reason says why it is not fit
-		case !c.Known:
-			e.Reason = Later
-		case e.km == entries[0].km:
-			e.Reason = Tied
-		default:
-			e.Reason = Farther
-		}
-		ranked[i] = e.Ranked
-	}
-	return ranked
+	return false
 }
 
-func (p *Plan) winning(c geo.Place) Reason {
-	switch {
-	case p.lapsed:
-		return LastGood
-	case !c.Known:
-		return Default
-	}
-	return Nearest
+func (c *choice) full(v *view) bool {
+	return int(c.n[IPv4]) >= v.want[IPv4] && int(c.n[IPv6]) >= v.want[IPv6]
 }
-
-// origin is where a client is.
-type origin struct {
-	at    vector
-	cell  uint64 // the place's quarter of a degree, the same whatever data it came from
-	known bool
-}
-
-func newOrigin(c geo.Place) origin {
-	if !c.Known {
-		return origin{}
-	}
-	row, col := math.Floor((c.Lat+90)*4), math.Floor((c.Lon+180)*4)
-	return origin{at: vectorOf(c.Lat, c.Lon), cell: uint64(row)<<32 | uint64(col), known: true}
-}
-
-// standing orders edges for one origin: smaller is better. Edges that stand alike are in the order of their names.
-type standing struct {
-	km   int32  // straight through the Earth, rounded
-	draw uint64 // among edges that are equally near
-}
-
-func (o origin) standing(e *edge) standing {
-	if !o.known {
-		return standing{}
-	}
-	return standing{km: int32(math.Round(o.at.chord(e.at) * earthRadius)), draw: mix(o.cell ^ e.hash)}
-}
-
-func (s standing) before(t standing) bool { return s.compare(t) < 0 }
-
-func (s standing) compare(t standing) int {
-	return cmp.Or(cmp.Compare(s.km, t.km), cmp.Compare(s.draw, t.draw))
-}
-
-// mix is the finaliser of SplitMix64: every bit of the result depends on every bit of h.
-func mix(h uint64) uint64 {
-	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
-	h = (h ^ h>>27) * 0x94d049bb133111eb
-	return h ^ h>>31
-}
-
-// Lapsed reports that no edge is fit: who is picked is the best of those that are not.
-func (p *Plan) Lapsed() bool { return p.lapsed }

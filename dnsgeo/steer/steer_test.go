@@ -301,17 +301,32 @@ func edges(n int) *Plan {
 	return NewPlan(nil, s)
 }
 
+// BenchmarkCompile is on the embedded table, which has some 43,000 places.
 func BenchmarkCompile(b *testing.B) {
 	db := embedded(b)
-	for _, n := range []int{3, 16, 100} {
-		b.Run(fmt.Sprintf("%d edges", n), func(b *testing.B) {
-			p, runs := edges(n), 0
-			for b.Loop() {
-				runs = Compile(p, db).Len()
-			}
-			b.ReportMetric(float64(runs), "runs")
-		})
+	biased := Rules{Answers: 3, Ring: Ring{KM: 30, Percent: 10}, Edges: map[string]EdgeRules{"fra": {Bias: 10}, "nyc": {Weight: 3}}}
+	subnets := Rules{Overrides: []Override{{Subnet: netip.MustParsePrefix("81.2.69.0/24"), Edges: []string{"nyc"}}, {Country: "DE", Edges: []string{"fra"}}}}
+	for _, n := range []int{3, 16, 100, 200} {
+		for name, rules := range map[string]Rules{"nearest": {}, "3 answers, rings and biases": biased, "overrides": subnets} {
+			b.Run(fmt.Sprintf("%d edges, %s", n, name), func(b *testing.B) {
+				p := Input{Fleet: edges(n).in.Fleet, Policy: policy(b, rules)}.Plan(nil)
+				runs := 0
+				for b.Loop() {
+					runs = Compile(p, db).Len()
+				}
+				b.ReportMetric(float64(runs), "runs")
+			})
+		}
 	}
+}
+
+func policy(t testing.TB, r Rules) *Policy {
+	t.Helper()
+	p, err := NewPolicy(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func BenchmarkFind(b *testing.B) {
