@@ -11,7 +11,7 @@ import (
 	"perigee/dnsgeo/steer"
 )
 
-// invalidQueryType is an extended DNS error of RFC 9824 §8 that the library does not name.
+// invalidQueryType is the extended DNS error of RFC 9824 §3.5 that the library does not name.
 const invalidQueryType = 30
 
 // maxUDP is the largest answer over UDP: it passes every path unfragmented (DNS flag day 2020).
