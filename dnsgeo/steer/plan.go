@@ -38,12 +38,18 @@ const (
 	NoAddress Reason = "no-address-of-family" // cannot be reached over the family that was asked for
 )
 
+// What others think of an edge that says it is ready: see fleet.Node.Why.
+const (
+	Unreachable Reason = "unreachable" // most probers do not reach it
+	Flapping    Reason = "flapping"    // it came and went so often that it is kept out for a while
+)
+
 // Candidate is an edge that clients may be sent to.
 type Candidate struct {
 	Name  string      `json:"name"`
 	Place fleet.Place `json:"place"`
 	Addrs Addrs       `json:"addrs"`
-	// Unfit is why the edge takes no new clients: Down, Draining or Starting; "" when it is fit.
+	// Unfit is why the edge takes no new clients, as fleet.Node.Why; "" when it is fit.
 	Unfit Reason `json:"unfit,omitempty"`
 }
 
@@ -78,8 +84,8 @@ type edge struct {
 }
 
 // NewPlan makes the plan of s. Fit edges make up the pool to choose from. When none is fit, the pool is the first of
-// these that is not empty: edges that drain, for they still serve; edges that fell silent while they served, for the
-// silence may be the network's; all edges. When s has no edge at all, the edges of previous stand in for them: once
+// these that is not empty: edges that drain or are kept out for flapping, for they still serve; edges that fell silent while they
+// served, or are not reached, for that may be the network's fault; all edges. When s has no edge at all, the edges of previous stand in for them: once
 // there was an edge, there is always an answer. s and previous may be nil.
 func NewPlan(previous *Plan, s *fleet.Snapshot) *Plan {
 	p := &Plan{}
@@ -121,17 +127,12 @@ func newEdge(n *fleet.Node) edge {
 			e.Addrs[f] = ip
 		}
 	}
+	e.Unfit = Reason(n.Why())
 	switch {
-	case n.Fit():
-	case n.Down || n.State == fleet.Stopping:
-		e.Unfit = Down
-		if n.State == fleet.Ready || n.State == fleet.Draining {
-			e.tier = 1
-		}
-	case n.State == fleet.Draining:
-		e.Unfit, e.tier = Draining, 0
-	default:
-		e.Unfit = Starting
+	case e.Unfit == Draining || e.Unfit == Flapping:
+		e.tier = 0
+	case e.Unfit == Unreachable, e.Unfit == Down && (n.State == fleet.Ready || n.State == fleet.Draining):
+		e.tier = 1
 	}
 	return e
 }
