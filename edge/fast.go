@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ func (s *Server) serveFast(ctx context.Context, ln net.Listener, grace time.Dura
 	rest := newHandover(ln.Addr())
 	l := lane.New(lane.Config{
 		Handler: onLane{s}, Fallback: rest.give, Clock: s.clock, Loops: s.loops, HeadTimeout: headTimeout, Idle: idleTimeout, WriteIdle: s.writeIdle,
-		MaxHead: laneHead, Log: s.log,
+		MaxHead: laneHead, Log: s.log, Measure: s.measure(),
 	})
 	s.lane.Store(l)
 	defer s.lane.Store(nil)
@@ -36,6 +37,14 @@ func (s *Server) serveFast(ctx context.Context, ln net.Listener, grace time.Dura
 	err := l.Serve(ctx, ln, grace)
 	stop()
 	return errors.Join(err, <-done)
+}
+
+// measure is what the lane shows its connections to; nil if nothing is measured.
+func (s *Server) measure() func(fd int, client netip.AddrPort) {
+	if s.rtt == nil {
+		return nil
+	}
+	return s.rtt.Sample
 }
 
 // handover is the listener through which net/http gets connections from the lane.

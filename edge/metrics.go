@@ -15,6 +15,9 @@ type Metrics struct {
 	requests *prometheus.Desc
 	bytes    *prometheus.Desc
 	dropped  *prometheus.Desc
+	measured *prometheus.Desc
+	networks *prometheus.Desc
+	evicted  *prometheus.Desc
 	server   atomic.Pointer[Server] // nil before Measure
 }
 
@@ -26,6 +29,9 @@ func NewMetrics(reg prometheus.Registerer, e *cache.Engine) *Metrics {
 		bytes: prometheus.NewDesc("perigee_edge_sent_bytes_total", "Bytes of bodies sent to clients, by cache outcome.", []string{"outcome"}, nil),
 		dropped: prometheus.NewDesc("perigee_edge_access_log_dropped_total",
 			"Lines of the access log that were dropped because the disk was full or too slow.", nil, nil),
+		measured: prometheus.NewDesc("perigee_edge_rtt_connections_total", "Client connections whose round trip was measured.", nil, nil),
+		networks: prometheus.NewDesc("perigee_edge_rtt_networks", "Client networks whose round trip is known.", nil, nil),
+		evicted:  prometheus.NewDesc("perigee_edge_rtt_evicted_total", "Client networks that were forgotten for others.", nil, nil),
 	}
 	reg.MustRegister(m)
 	registerEngine(reg, e)
@@ -37,6 +43,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.requests
 	ch <- m.bytes
 	ch <- m.dropped
+	ch <- m.measured
+	ch <- m.networks
+	ch <- m.evicted
 }
 
 // Collect implements prometheus.Collector.
@@ -54,6 +63,12 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.access != nil {
 		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(s.access.Dropped()))
+	}
+	if s.rtt != nil {
+		r := s.rtt.Stats()
+		ch <- prometheus.MustNewConstMetric(m.measured, prometheus.CounterValue, float64(r.Added))
+		ch <- prometheus.MustNewConstMetric(m.networks, prometheus.GaugeValue, float64(r.Networks))
+		ch <- prometheus.MustNewConstMetric(m.evicted, prometheus.CounterValue, float64(r.Evicted))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"perigee/clock"
 	"perigee/edge/accesslog"
 	"perigee/edge/cache"
+	"perigee/edge/rtt"
 	"perigee/fleet"
 	"perigee/purge"
 )
@@ -37,6 +38,10 @@ type NodeConfig struct {
 	Access   *accesslog.Log // may be nil; run, or closed, with the node
 	// PullAllow are addresses outside the public Internet where the origins of pull sites may be.
 	PullAllow []netip.Prefix
+	// MeasureRTT measures how long packets take to clients, for the reports. See package edge/rtt.
+	MeasureRTT bool
+	// Observed adds to each report what the node sees of others; nil for nothing. It must not block.
+	Observed func(*fleet.Report)
 	// Grace is how long requests in progress may go on after the end of Run's context; 0 means 10 s.
 	Grace time.Duration
 }
@@ -49,6 +54,7 @@ type Node struct {
 	server   *Server
 	reporter *fleet.Reporter
 	load     *loadMeter
+	rtt      *rtt.Table // nil if nothing is measured
 	stopping atomic.Bool
 
 	mu      sync.Mutex
@@ -73,7 +79,12 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	if n.engine, err = cache.Open(c); err != nil {
 		return nil, err
 	}
-	n.server = NewServer(ServerConfig{Node: cfg.Name, Engine: n.engine, Clock: cfg.Clock, Log: cfg.Logger, Access: cfg.Access, PullAllow: cfg.PullAllow})
+	if cfg.MeasureRTT {
+		n.rtt = rtt.New(cfg.Clock)
+	}
+	n.server = NewServer(ServerConfig{
+		Node: cfg.Name, Engine: n.engine, Clock: cfg.Clock, Log: cfg.Logger, Access: cfg.Access, PullAllow: cfg.PullAllow, RTT: n.rtt,
+	})
 	n.load = newLoadMeter(cfg.Clock, n.server)
 	if _, err := os.Stat(n.drainFile()); err == nil {
 		n.drained = true
@@ -83,6 +94,9 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 
 // Engine returns the node's cache.
 func (n *Node) Engine() *cache.Engine { return n.engine }
+
+// Kick makes the node report at once. It does not block.
+func (n *Node) Kick() { n.reporter.Kick() }
 
 // Measure makes m tell what the node has counted.
 func (n *Node) Measure(m *Metrics) { m.server.Store(n.server) }
@@ -177,4 +191,10 @@ func (n *Node) fill(r *fleet.Report) {
 	}
 	r.Position = n.engine.Position()
 	r.Lease = n.engine.LeaseLeft().Milliseconds()
+	if n.rtt != nil {
+		r.RTT = n.rtt.Take(fleet.MaxRTT)
+	}
+	if n.cfg.Observed != nil {
+		n.cfg.Observed(r)
+	}
 }

@@ -37,6 +37,8 @@ type station struct {
 	w    *web // asks the node
 	stop func() error
 
+	measureRTT bool
+
 	mu      sync.Mutex
 	reports []fleet.Report
 	changed chan struct{}
@@ -59,7 +61,7 @@ func (s *station) startWith(access *accesslog.Log, before func(*Node)) {
 	n, err := NewNode(NodeConfig{
 		Name: "fra", Place: fleet.Place{Name: "Frankfurt", Country: "DE", Lat: 50, Lon: 8}, Listener: ln, Dir: s.dir,
 		Cache: cache.Config{Size: 64 << 20, RAM: 1 << 20, Origin: s.o}, Log: s.log, Report: s.receive, Version: "test",
-		Clock: clock.System, Logger: slog.New(slog.DiscardHandler), Access: access, Grace: time.Second,
+		Clock: clock.System, Logger: slog.New(slog.DiscardHandler), Access: access, Grace: time.Second, MeasureRTT: s.measureRTT,
 	})
 	if err != nil {
 		s.t.Fatal(err)

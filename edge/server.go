@@ -17,6 +17,7 @@ import (
 	"perigee/edge/accesslog"
 	"perigee/edge/cache"
 	"perigee/edge/lane"
+	"perigee/edge/rtt"
 	"perigee/edge/strict"
 	"perigee/object"
 )
@@ -36,6 +37,7 @@ type Server struct {
 	lane      atomic.Pointer[lane.Lane] // while Serve runs on it
 	pull      *pullSide                 // nil without an engine
 	rules     ruleSets
+	rtt       *rtt.Table // nil if nothing is measured
 }
 
 // ServerConfig says what a Server works with.
@@ -51,13 +53,15 @@ type ServerConfig struct {
 	Loops int
 	// PullAllow are addresses outside the public Internet where the origins of pull sites may be.
 	PullAllow []netip.Prefix
+	// RTT takes in how long packets take to clients; nil measures nothing.
+	RTT *rtt.Table
 }
 
 // NewServer returns a Server; it starts nothing.
 func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		node: cacheName(cfg.Node), engine: cfg.Engine, memory: memoryOf(cfg.Engine), clock: cfg.Clock, log: cfg.Log, access: cfg.Access,
-		writeIdle: cfg.WriteIdle, loops: cfg.Loops,
+		writeIdle: cfg.WriteIdle, loops: cfg.Loops, rtt: cfg.RTT,
 	}
 	if s.writeIdle == 0 {
 		s.writeIdle = time.Minute
@@ -154,7 +158,7 @@ func (s *Server) serveHTTP(ctx context.Context, ln net.Listener, grace time.Dura
 		},
 	}
 	accepting := make(chan error, 1)
-	go func() { accepting <- hs.Serve(strict.Listener{Listener: ln}) }()
+	go func() { accepting <- hs.Serve(strict.Listener{Listener: rtt.Listener{Listener: ln, Table: s.rtt}}) }()
 	var broken error
 	select {
 	case err := <-accepting:

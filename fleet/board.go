@@ -6,64 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"perigee/clock"
 	"perigee/durable"
 )
-
-// Node is a node as others see it.
-type Node struct {
-	Report
-	// Down is set when the node was silent for DeadAfter or said that it is stopping.
-	Down bool `json:"down"`
-	// Heard is when its last report arrived, by the board's clock.
-	Heard time.Time `json:"heard"`
-}
-
-// Fit reports whether new clients may be sent to the node.
-func (n *Node) Fit() bool { return !n.Down && n.State == Ready }
-
-// Snapshot is the fleet at one moment, sorted by name. It is immutable.
-type Snapshot struct {
-	// Gen rises when something that steering reads has changed: membership, fitness, place or addresses.
-	Gen   uint64 `json:"gen"`
-	Nodes []Node `json:"nodes"`
-}
-
-// Edges yields the nodes of RoleEdge, fit or not.
-func (s *Snapshot) Edges(yield func(*Node) bool) {
-	for i := range s.Nodes {
-		if s.Nodes[i].Role == RoleEdge && !yield(&s.Nodes[i]) {
-			return
-		}
-	}
-}
-
-// Find returns the node of that name, or nil.
-func (s *Snapshot) Find(name string) *Node {
-	i, ok := slices.BinarySearchFunc(s.Nodes, name, func(n Node, name string) int { return cmpString(n.Node, name) })
-	if !ok {
-		return nil
-	}
-	return &s.Nodes[i]
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
 
 // MaxNodes is how many nodes a Board keeps; reports of further ones are refused.
 const MaxNodes = 10_000
@@ -76,17 +29,37 @@ type Board struct {
 	clock clock.Clock
 	snap  atomic.Pointer[Snapshot]
 
+	log  *slog.Logger
+	self string
+
 	mu     sync.Mutex
 	nodes  map[string]*Node
-	frozen bool
+	flaps  map[string]*flaps
+	frozen freezing
 	gen    uint64
+	dirty  bool // nodes or frozen have changed since the last Snapshot
+	steers bool // in a way that steering reads
 	// changed is closed and replaced with each new Snapshot.
 	changed chan struct{}
 }
 
-// NewBoard returns an empty Board. It starts nothing: Run ages the nodes.
-func NewBoard(c clock.Clock) *Board {
-	b := &Board{clock: c, nodes: map[string]*Node{}, changed: make(chan struct{})}
+// BoardConfig says what a Board works with.
+type BoardConfig struct {
+	// Self is the name of the node whose view this is: that it hears itself is no news. "" when it does not report.
+	Self  string
+	Clock clock.Clock
+	Log   *slog.Logger // tells of freezes; nil for none
+}
+
+// NewBoard returns an empty Board of nobody in particular. It starts nothing: Run ages the nodes.
+func NewBoard(c clock.Clock) *Board { return NewBoardOf(BoardConfig{Clock: c}) }
+
+// NewBoardOf returns an empty Board. It starts nothing: Run ages the nodes.
+func NewBoardOf(cfg BoardConfig) *Board {
+	b := &Board{clock: cfg.Clock, log: cfg.Log, self: cfg.Self, nodes: map[string]*Node{}, flaps: map[string]*flaps{}, changed: make(chan struct{})}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
 	b.snap.Store(&Snapshot{})
 	return b
 }
@@ -102,7 +75,8 @@ func (b *Board) Changed() <-chan struct{} {
 	return b.changed
 }
 
-// Receive takes in a report. A report older than the last one of the same boot is dropped. The error is ErrFull or nil.
+// Receive takes in a report. A report older than the last one of the same boot is dropped. Round trips are not kept: they are for who adds them up,
+// and prefixes of clients must not get into files and consoles. The error is ErrFull or nil.
 func (b *Board) Receive(r *Report) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -114,14 +88,43 @@ func (b *Board) Receive(r *Report) error {
 		return nil
 	}
 	n := &Node{Report: *r, Down: r.State == Stopping, Heard: b.clock.Now()}
-	b.nodes[r.Node] = n
-	b.publish(old == nil || steeringDiffers(old, n))
+	n.RTT = nil
+	if old != nil {
+		n.Unreachable, n.Seen, n.Held = old.Unreachable, old.Seen, old.Held
+	}
+	if r.Node != b.self {
+		b.frozen.heard = n.Heard
+		b.freeze(func(f *freezing) { f.deaf = false })
+	}
+	b.set(n)
+	if old == nil || !sameVote(old, n) {
+		b.recount()
+	}
+	b.publish()
 	return nil
+}
+
+// set replaces a node by what it has become, which is nobody else's yet; b.mu is held.
+func (b *Board) set(n *Node) {
+	old := b.nodes[n.Node]
+	if old != nil && lost(old, n) {
+		f := b.flaps[n.Node]
+		if f == nil {
+			f = &flaps{}
+			b.flaps[n.Node] = f
+		}
+		if f.lost(n, b.clock.Now()); n.Held != nil {
+			b.log.Warn("an edge comes and goes and is kept out for a while", "edge", n.Node, "until", n.Held.Until, "why", string(n.fault()))
+		}
+	}
+	b.dirty = true
+	b.steers = b.steers || old == nil || steeringDiffers(old, n)
+	b.nodes[n.Node] = n
 }
 
 // steeringDiffers reports whether a and b would be steered to differently.
 func steeringDiffers(a, b *Node) bool {
-	return a.Down != b.Down || a.State != b.State || a.Place != b.Place || a.Role != b.Role ||
+	return a.Down != b.Down || a.Why() != b.Why() || a.State != b.State || a.Place != b.Place || a.Role != b.Role ||
 		!slices.EqualFunc(a.Addrs, b.Addrs, func(x, y netip.AddrPort) bool { return x == y })
 }
 
@@ -138,34 +141,26 @@ func (b *Board) Forget(name string) error {
 		return fmt.Errorf("forget node %q: it is still reporting; stop it first", name)
 	}
 	delete(b.nodes, name)
-	b.publish(true)
+	delete(b.flaps, name)
+	b.dirty, b.steers = true, true
+	b.recount()
+	b.publish()
 	return nil
 }
 
-// Freeze stops (true) or resumes ageing. While the board has no bus, silence says nothing about the nodes. After
-// it has the bus again every node gets DeadAfter to be heard.
-func (b *Board) Freeze(frozen bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.frozen && !frozen {
-		now := b.clock.Now()
-		for name, n := range b.nodes {
-			if !n.Down {
-				m := *n
-				m.Heard = now
-				b.nodes[name] = &m
-			}
-		}
+// publish makes a new Snapshot if there is something new; b.mu is held.
+func (b *Board) publish() {
+	if !b.dirty {
+		return
 	}
-	b.frozen = frozen
-}
-
-// publish makes a new Snapshot; b.mu is held.
-func (b *Board) publish(steering bool) {
-	if steering {
+	if b.steers {
 		b.gen++
 	}
+	b.dirty, b.steers = false, false
 	s := &Snapshot{Gen: b.gen, Nodes: make([]Node, 0, len(b.nodes))}
+	if why := b.frozen.why(); why != "" {
+		s.Frozen = &Frozen{Why: why, Since: b.frozen.since}
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.nodes)) {
 		s.Nodes = append(s.Nodes, *b.nodes[name])
 	}
@@ -174,7 +169,7 @@ func (b *Board) publish(steering bool) {
 	b.changed = make(chan struct{})
 }
 
-// Run marks silent nodes as down until ctx ends.
+// Run marks silent nodes as down, and ends holds, until ctx ends.
 func (b *Board) Run(ctx context.Context) error {
 	t := b.clock.NewTicker(ReportEvery / 5)
 	defer t.Stop()
@@ -185,26 +180,6 @@ func (b *Board) Run(ctx context.Context) error {
 		case <-t.C():
 			b.age()
 		}
-	}
-}
-
-func (b *Board) age() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.frozen {
-		return
-	}
-	now, died := b.clock.Now(), false
-	for name, n := range b.nodes {
-		if !n.Down && now.Sub(n.Heard) > DeadAfter {
-			m := *n
-			m.Down = true
-			b.nodes[name] = &m
-			died = true
-		}
-	}
-	if died {
-		b.publish(true)
 	}
 }
 
@@ -240,9 +215,11 @@ func (b *Board) Load(path string) error {
 			continue
 		}
 		n.Heard = now
+		n.RTT = nil
 		b.nodes[n.Node] = &n
 	}
 	b.gen = max(b.gen, s.Gen)
-	b.publish(true)
+	b.dirty, b.steers = true, true
+	b.publish()
 	return nil
 }

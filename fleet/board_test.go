@@ -22,12 +22,32 @@ func report(node string, seq uint64, state fleet.State) *fleet.Report {
 	}
 }
 
+// beat lets another node be heard until ctx ends, so that the board is not deaf; the channel is closed when that is over.
+func beat(ctx context.Context, b *fleet.Board) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for seq := uint64(1); ctx.Err() == nil; seq++ {
+			r := report("beat", seq, fleet.Ready)
+			r.Role = fleet.RoleAPI
+			b.Receive(r)
+			select {
+			case <-ctx.Done():
+			case <-time.After(fleet.ReportEvery):
+			}
+		}
+	}()
+	return over
+}
+
 func TestSilentNodeGoesDownAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		b := fleet.NewBoard(clock.System)
 		done := make(chan error, 1)
 		go func() { done <- b.Run(ctx) }()
+		beating := beat(ctx, b)
+		synctest.Wait()
 		b.Receive(report("fra", 1, fleet.Ready))
 		if !b.Snapshot().Find("fra").Fit() {
 			t.Fatal("a ready node is fit")
@@ -50,6 +70,7 @@ func TestSilentNodeGoesDownAndComesBack(t *testing.T) {
 		}
 		cancel()
 		<-done
+		<-beating
 	})
 }
 
@@ -61,14 +82,21 @@ func TestFrozenBoardKeepsLastView(t *testing.T) {
 		go func() { done <- b.Run(ctx) }()
 		b.Receive(report("fra", 1, fleet.Ready))
 		b.Freeze(true)
+		if f := b.Snapshot().Frozen; f == nil || f.Why != fleet.FrozenNoBus || !f.Since.Equal(time.Now()) {
+			t.Fatalf("frozen %+v", f)
+		}
 		time.Sleep(time.Hour)
 		if !b.Snapshot().Find("fra").Fit() {
 			t.Fatal("a board without a bus must not declare nodes down")
 		}
 		b.Freeze(false)
+		beating := beat(ctx, b)
 		time.Sleep(fleet.DeadAfter / 2)
 		if !b.Snapshot().Find("fra").Fit() {
 			t.Fatal("no grace after the bus came back")
+		}
+		if f := b.Snapshot().Frozen; f != nil {
+			t.Fatalf("still frozen: %+v", f)
 		}
 		time.Sleep(fleet.DeadAfter)
 		if b.Snapshot().Find("fra").Fit() {
@@ -76,6 +104,7 @@ func TestFrozenBoardKeepsLastView(t *testing.T) {
 		}
 		cancel()
 		<-done
+		<-beating
 	})
 }
 
@@ -142,6 +171,8 @@ func TestSaveAndLoad(t *testing.T) {
 
 func FuzzDecodeReport(f *testing.F) {
 	f.Add(fleet.EncodeReport(report("fra", 1, fleet.Ready)))
+	f.Add(fleet.EncodeReport(full()))
+	f.Add([]byte(`{"format":1,"node":"a","state":"ready","rtt":[{"p":"1.2.3.0/24","us":1,"n":1}],"probes":{"b":{"up":true,"for_ms":1}},"blind":true}`))
 	f.Add([]byte(`{"format":1,"node":"a","state":"ready","place":{"lat":1e999}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := fleet.DecodeReport(b)

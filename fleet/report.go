@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"perigee/object"
@@ -88,7 +89,43 @@ type Report struct {
 	// Lease is how long, in milliseconds, the node's knowledge of the log is still good; 0 when expired.
 	Lease   int64  `json:"lease_ms"`
 	Version string `json:"version"` // of the software
+
+	// Probes is what the node's own prober found, by the name of the edge; empty while it has no verdict, or is Blind.
+	Probes map[string]Verdict `json:"probes,omitempty"`
+	// Blind says that none of the node's probes gets through, so that it takes its own network for broken and judges nobody.
+	Blind bool `json:"blind,omitempty"`
+	// RTT is a part of what the edge has measured of its clients since its last reports; other parts come with the next ones.
+	RTT []PrefixRTT `json:"rtt,omitempty"`
 }
+
+// The bounds of a report. One that is full to them is shorter than MaxReportBytes.
+const (
+	MaxReportBytes = 16 << 10
+	MaxAddrs       = 16
+	MaxProbes      = 64
+	MaxRTT         = 64
+	maxText        = 128 // bytes of a place's name, and of a version
+	maxWord        = 24  // bytes of Verdict.Err
+)
+
+// Verdict is what a prober thinks of an edge.
+type Verdict struct {
+	Up bool `json:"up"`
+	// For is how long the verdict has stood, in milliseconds. It is no point in time, as the clocks of two nodes differ.
+	For int64 `json:"for_ms"`
+	// Err is the word for the last failure, also of an edge that is up again: of a-z and '-'; "" when there was none.
+	Err string `json:"err,omitempty"`
+}
+
+// PrefixRTT is the time packets take to the clients of one network and back.
+type PrefixRTT struct {
+	Prefix netip.Prefix `json:"p"`  // an IPv4 /24 or an IPv6 /48, never an address
+	Micros uint32       `json:"us"` // median round trip in microseconds
+	N      uint16       `json:"n"`  // connections measured since the prefix was last reported
+}
+
+// MaxMicros is the longest round trip that is reported: a minute.
+const MaxMicros = 60_000_000
 
 // Validate checks what others compute with. Errors wrap object.ErrInvalid.
 func (r *Report) Validate() error {
@@ -106,6 +143,37 @@ func (r *Report) Validate() error {
 	if !(r.Place.Lat >= -90 && r.Place.Lat <= 90 && r.Place.Lon >= -180 && r.Place.Lon <= 180) {
 		return fmt.Errorf("report of %s: %w: coordinates %v, %v", r.Node, object.ErrInvalid, r.Place.Lat, r.Place.Lon)
 	}
+	if len(r.Addrs) > MaxAddrs || len(r.Place.Name) > maxText || len(r.Place.Country) > maxText || len(r.Version) > maxText || len(r.Boot) > maxText {
+		return fmt.Errorf("report of %s: %w: more than %d addresses, or a text of more than %d bytes", r.Node, object.ErrInvalid, MaxAddrs, maxText)
+	}
+	if err := r.validateProbes(); err != nil {
+		return err
+	}
+	return r.validateRTT()
+}
+
+func (r *Report) validateProbes() error {
+	if len(r.Probes) > MaxProbes {
+		return fmt.Errorf("report of %s: %w: %d verdicts, at most %d", r.Node, object.ErrInvalid, len(r.Probes), MaxProbes)
+	}
+	for edge, v := range r.Probes {
+		if _, err := object.ParseSite(edge); err != nil || v.For < 0 || len(v.Err) > maxWord || strings.Trim(v.Err, "abcdefghijklmnopqrstuvwxyz-") != "" {
+			return fmt.Errorf("report of %s: %w: verdict %+v of edge %.80q", r.Node, object.ErrInvalid, v, edge)
+		}
+	}
+	return nil
+}
+
+func (r *Report) validateRTT() error {
+	if len(r.RTT) > MaxRTT {
+		return fmt.Errorf("report of %s: %w: round trips to %d prefixes, at most %d", r.Node, object.ErrInvalid, len(r.RTT), MaxRTT)
+	}
+	for _, s := range r.RTT {
+		a, bits := s.Prefix.Addr(), s.Prefix.Bits()
+		if !(a.Is4() && bits == 24 || a.Is6() && !a.Is4In6() && bits == 48) || s.Prefix != s.Prefix.Masked() || s.Micros == 0 || s.Micros > MaxMicros || s.N == 0 {
+			return fmt.Errorf("report of %s: %w: round trip %+v", r.Node, object.ErrInvalid, s)
+		}
+	}
 	return nil
 }
 
@@ -118,7 +186,8 @@ func EncodeReport(r *Report) []byte {
 	return b
 }
 
-// DecodeReport decodes and validates a report of at most 64 KiB. Errors wrap object.ErrInvalid.
+// DecodeReport decodes and validates a report of at most 64 KiB. Fields it does not know are left out, as a fleet is never of one version while it is
+// being upgraded; what it knows must be right, to the last byte. Errors wrap object.ErrInvalid.
 func DecodeReport(b []byte) (*Report, error) {
 	if len(b) > 64<<10 {
 		return nil, fmt.Errorf("report: %w: %d bytes", object.ErrInvalid, len(b))

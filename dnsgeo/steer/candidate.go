@@ -50,11 +50,13 @@ const (
 
 // The reasons of an edge that is not fit.
 const (
-	Down      Reason = "down"                 // silent for too long, or gone on purpose
-	Draining  Reason = "draining"             // serves, but asks for no new clients
-	Drained   Reason = "drained"              // serves, but the policy gives it no new clients
-	Starting  Reason = "starting"             // does not serve yet
-	NoAddress Reason = "no-address-of-family" // cannot be reached over the family that was asked for
+	Down        Reason = "down"                 // silent for too long, or gone on purpose
+	Draining    Reason = "draining"             // serves, but asks for no new clients
+	Drained     Reason = "drained"              // serves, but the policy gives it no new clients
+	Starting    Reason = "starting"             // does not serve yet
+	Unreachable Reason = "unreachable"          // most probers do not reach it
+	Flapping    Reason = "flapping"             // it came and went so often that it is kept out for a while
+	NoAddress   Reason = "no-address-of-family" // cannot be reached over the family that was asked for
 )
 
 // Candidate is an edge that clients may be sent to.
@@ -62,7 +64,7 @@ type Candidate struct {
 	Name  string      `json:"name"`
 	Place fleet.Place `json:"place"`
 	Addrs Addrs       `json:"addrs"`
-	// Unfit is why the edge takes no new clients: Down, Draining, Drained or Starting; "" when it is fit.
+	// Unfit is why the edge takes no new clients, as fleet.Node.Why, or Drained; "" when it is fit.
 	Unfit Reason `json:"unfit,omitempty"`
 }
 
@@ -102,19 +104,12 @@ func newEdge(n *fleet.Node) edge {
 			e.Addrs[f] = ip
 		}
 	}
+	e.Unfit = Reason(n.Why())
 	switch {
-	case n.Fit():
-	case n.Down || n.State == fleet.Stopping:
-		e.Unfit = Down
-		if n.State == fleet.Ready || n.State == fleet.Draining {
-			e.tier = 1
-		}
-	case n.State == fleet.Draining:
-		e.Unfit, e.tier = Draining, 0
-	case n.State == fleet.Ready: // others know better than the node
-		e.Unfit, e.tier = Down, 1
-	default:
-		e.Unfit = Starting
+	case e.Unfit == Draining || e.Unfit == Flapping:
+		e.tier = 0
+	case e.Unfit == Unreachable, e.Unfit == Down && (n.State == fleet.Ready || n.State == fleet.Draining):
+		e.tier = 1
 	}
 	return e
 }

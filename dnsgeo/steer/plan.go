@@ -49,8 +49,8 @@ func NewPlan(previous *Plan, s *fleet.Snapshot) *Plan {
 
 // Plan makes the plan of in. It takes microseconds.
 //
-// Fit edges make up the pool to choose from. When none is fit, the pool is the first of these that is not empty: edges that drain or are drained, for they
-// still serve; edges that fell silent while they served, for the silence may be the network's; all edges. When the snapshot has no edge at all, the edges
+// Fit edges make up the pool to choose from. When none is fit, the pool is the first of these that is not empty: edges that drain, are drained or are kept out
+// for flapping, for they still serve; edges that fell silent while they served, or are not reached, for that may be the network's fault; all edges. When the snapshot has no edge at all, the edges
 // of previous stand in for them: once there was an edge, there is always an answer.
 //
 // Under the same policy, what Balance last decided stays in force, so that clients do not come back to an edge before Balance says so. A new policy

@@ -57,6 +57,9 @@ func TestDistance(t *testing.T) {
 	}
 }
 
+func unreachable(n fleet.Node) fleet.Node { n.Unreachable = true; return n }
+func held(n fleet.Node) fleet.Node        { n.Held = &fleet.Hold{}; return n }
+
 func TestRank(t *testing.T) {
 	v4only := node("aaa", 51.5, -0.1, "192.0.2.9")
 	api := node("api", 51.5, -0.1, "192.0.2.7")
@@ -77,6 +80,10 @@ func TestRank(t *testing.T) {
 		{"draining", []fleet.Node{in(fleet.Draining, fra()), nyc()}, london, IPv4, "nyc nearest, fra draining"},
 		{"starting", []fleet.Node{in(fleet.Starting, fra()), nyc()}, london, IPv4, "nyc nearest, fra starting"},
 		{"stopping", []fleet.Node{in(fleet.Stopping, fra()), nyc()}, london, IPv4, "nyc nearest, fra down"},
+		{"out of reach", []fleet.Node{unreachable(fra()), nyc()}, london, IPv4, "nyc nearest, fra unreachable"},
+		{"kept out", []fleet.Node{held(fra()), nyc()}, london, IPv4, "nyc nearest, fra flapping"},
+		{"none fit: one that is kept out still serves", []fleet.Node{unreachable(fra()), held(nyc()), down(fra())}, london, IPv4, "nyc last-good, fra unreachable, fra down"},
+		{"none fit: one out of reach may still serve", []fleet.Node{unreachable(nyc()), in(fleet.Starting, fra())}, london, IPv4, "nyc last-good, fra starting"},
 		{"no IPv6 address", []fleet.Node{v4only, fra()}, london, IPv6, "fra nearest, aaa no-address-of-family"},
 		{"its IPv4 address", []fleet.Node{v4only, fra()}, london, IPv4, "aaa nearest, fra farther"},
 		{"none fit: a draining edge still serves", []fleet.Node{in(fleet.Draining, sin()), down(fra()), in(fleet.Starting, nyc())}, london, IPv4,

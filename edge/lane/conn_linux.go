@@ -95,8 +95,16 @@ func (l *loop) leave(c *conn) {
 
 // drop closes a connection. All that was written reaches the client, unless it sent what nobody has read.
 func (l *loop) drop(c *conn) {
+	l.measure(c)
 	syscall.Close(int(c.fd))
 	l.leave(c)
+}
+
+// measure shows a connection to who measures.
+func (l *loop) measure(c *conn) {
+	if l.cfg.Measure != nil {
+		l.cfg.Measure(int(c.fd), c.remote)
+	}
 }
 
 // reset closes a connection so that the client sees an error and no end.

@@ -25,6 +25,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -58,8 +59,11 @@ type Config struct {
 	Idle        time.Duration // between requests; 2 min
 	WriteIdle   time.Duration // how long a client may take nothing of an answer; 60 s
 	MaxHead     int           // bytes; a longer head goes to Fallback; 8 KiB
-	MaxConns    int           // further connections wait in the listener's queue; 0 means no bound
-	Log         *slog.Logger
+	// Measure is shown the descriptor of each connection that the lane is about to close, and about once a minute those of connections
+	// in use. It runs on the loop: it must not block, and must not keep or change the descriptor. nil for nobody.
+	Measure  func(fd int, remote netip.AddrPort)
+	MaxConns int // further connections wait in the listener's queue; 0 means no bound
+	Log      *slog.Logger
 }
 
 // Lane serves connections. It is safe for concurrent use; it starts nothing before Serve.

@@ -51,6 +51,7 @@ type loop struct {
 	started time.Time
 	now     time.Time // of this turn
 	serving int       // goroutines of Handler.Serve
+	swept   int       // sweeps, up to measureShare
 	gen     int32
 	drained bool // ordered to drain
 	cut     bool // ordered to end
@@ -168,6 +169,7 @@ func (l *loop) since() int64 { return int64(l.now.Sub(l.started)) }
 // sweep ends the connections whose time is up. Those of a goroutine have its deadlines.
 func (l *loop) sweep() {
 	now := l.since()
+	l.measureSome(now)
 	for _, c := range l.conns {
 		if c == nil || c.phase == serving {
 			continue
@@ -188,6 +190,22 @@ func (l *loop) sweep() {
 			l.reset(c)
 		} else {
 			l.drop(c)
+		}
+	}
+}
+
+// measureShare is how many sweeps it takes until each connection was measured once.
+const measureShare = 64
+
+// measureSome measures the share of this sweep of the connections that were in use since they were measured last.
+func (l *loop) measureSome(now int64) {
+	l.swept = (l.swept + 1) % measureShare
+	if l.cfg.Measure == nil {
+		return
+	}
+	for slot := l.swept; slot < len(l.conns); slot += measureShare {
+		if c := l.conns[slot]; c != nil && (c.phase == serving || now-c.since <= measureShare*int64(sweepEvery)) {
+			l.measure(c)
 		}
 	}
 }

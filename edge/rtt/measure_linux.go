@@ -1,0 +1,20 @@
+package rtt
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// Measure returns the round trip of the TCP connection behind a descriptor, in microseconds; false if nothing was delivered on it yet, or it cannot be said.
+func Measure(fd int) (micros uint32, ok bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil || info.Bytes_acked == 0 {
+		return 0, false
+	}
+	// A kernel before 4.9 leaves Min_rtt at 0; the highest number stands for "none".
+	if m := info.Min_rtt; m > 0 && m < math.MaxUint32 {
+		return m, true
+	}
+	return info.Rtt, info.Rtt > 0
+}
