@@ -1,8 +1,10 @@
 package dnsload
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -33,6 +35,16 @@ type socket struct {
 	out, in    [batch]mmsghdr
 	oiov, iiov [batch]unix.Iovec
 	buf        [batch][maxAnswer]byte
+	// segments says that the kernel cuts one message into packets of equal length, by a control message: several packets then cost little more than one.
+	segments bool
+	control  [batch]segmentControl
+}
+
+// segmentControl is the control message UDP_SEGMENT of udp(7).
+type segmentControl struct {
+	unix.Cmsghdr
+	size uint16 // of the packets, in bytes
+	_    [6]byte
 }
 
 // dial opens a socket to addr.
@@ -61,6 +73,7 @@ func dial(addr string) (*socket, error) {
 			return nil, fmt.Errorf("open UDP socket to %s: %w", addr, err)
 		}
 	}
+	s.segments = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, 0) == nil
 	for i := range batch {
 		s.iiov[i].Base = &s.buf[i][0]
 		s.iiov[i].SetLen(maxAnswer)
@@ -78,10 +91,14 @@ func (s *socket) queue(i int, b []byte) {
 	s.oiov[i].SetLen(len(b))
 }
 
-// send sends the first n packets that are queued. What nobody receives is lost, and no error.
+// send sends the first n packets that are queued, in an order of its own. What nobody receives is lost, and no error.
 func (s *socket) send(n int) error {
-	for sent := 0; sent < n; {
-		k, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.out[sent])), uintptr(n-sent), 0, 0, 0)
+	messages := n
+	if s.segments {
+		messages = s.join(n)
+	}
+	for sent := 0; sent < messages; {
+		k, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.out[sent])), uintptr(messages-sent), 0, 0, 0)
 		switch errno {
 		case 0:
 			sent += int(k)
@@ -91,6 +108,27 @@ func (s *socket) send(n int) error {
 		}
 	}
 	return nil
+}
+
+// join makes one message of all packets of a length, and returns how many messages there are.
+func (s *socket) join(n int) (messages int) {
+	queued := s.oiov[:n]
+	slices.SortFunc(queued, func(a, b unix.Iovec) int { return cmp.Compare(a.Len, b.Len) })
+	for first := 0; first < n; messages++ {
+		end := first + 1
+		for end < n && queued[end].Len == queued[first].Len {
+			end++
+		}
+		h, c := &s.out[messages].hdr, &s.control[messages]
+		h.Iov = &queued[first]
+		h.SetIovlen(end - first)
+		c.Level, c.Type, c.size = unix.SOL_UDP, unix.UDP_SEGMENT, uint16(queued[first].Len)
+		c.SetLen(unix.CmsgLen(2))
+		h.Control = (*byte)(unsafe.Pointer(c))
+		h.SetControllen(unix.CmsgSpace(2))
+		first = end
+	}
+	return messages
 }
 
 // receive waits for packets and returns how many came, at most batch; none when nothing came for a while.
