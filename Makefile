@@ -51,12 +51,14 @@ picture: build ## docs/console.png, as the browser test sees the console; needs 
 
 ##@ Proofs
 
-bench: build ## the edge beside the caches that are installed; then how soon a change is effective on every edge, BENCHTIME=5s
+bench: build ## edge and DNS server beside the peers that are installed; then how soon a change is effective on every edge, BENCHTIME=5s
 	go build -o bin/bench-edge ./bench/edge
 	bin/bench-edge $(BENCH)
+	go build -o bin/bench-dns ./bench/dns
+	bin/bench-dns $(BENCH_DNS)
 	$(E2E) -run '^$$' -bench . -benchtime $(BENCHTIME)
 
-bench-peers: ## nginx, Varnish and Traffic Server from Debian, to compare with; nothing of them is left running
+bench-peers: ## caches and DNS servers from Debian, to compare with; nothing of them is left running
 	scripts/install-peers
 
 soak: build ## a long proof: NAME=crash, damage, objects or herd; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"perigee/bench/farm"
 	"perigee/bench/load"
@@ -125,5 +124,3 @@ func (b *bench) wanted(server, scenario string) bool {
 	}
 	return b.only == "" || strings.Contains(server+" "+scenario, b.only)
 }
-
-func now() string { return time.Now().UTC().Format("2006-01-02") }

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+
+	"perigee/bench/figures"
 )
 
 // median returns the sample of one server and scenario whose CPU time is the median, with the medians of the other figures.
@@ -26,8 +27,7 @@ func (b *bench) median(server, scenario string) (m sample, ok bool) {
 		for _, s := range all {
 			v = append(v, f(s))
 		}
-		slices.Sort(v)
-		return v[len(v)/2]
+		return figures.Median(v)
 	}
 	m.server, m.scenario = server, scenario
 	m.rps, m.cpu = of(func(s sample) float64 { return s.rps }), of(func(s sample) float64 { return s.cpu })
@@ -49,7 +49,7 @@ func (b *bench) scenarios() []string {
 // report words what was measured.
 func (b *bench) report(servers []server) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "# The edge beside other caches\n\nWritten by `make bench` on %s. Machine: %s, %d cores, %s.\n\n", now(), cpuModel(), runtime.NumCPU(), runtime.GOOS)
+	fmt.Fprintf(&t, "# The edge beside other caches\n\nWritten by `make bench` on %s. Machine: %s.\n\n", figures.Today(), figures.Machine())
 	for _, s := range servers {
 		fmt.Fprintf(&t, "- %s: %s\n", s.name, s.version)
 	}
@@ -89,16 +89,6 @@ counted). *fill* is one request for each of the objects; *Zipf 0.9* asks for the
 	return t.String()
 }
 
-func cpuModel() string {
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
-			return strings.TrimSpace(v)
-		}
-	}
-	return runtime.GOARCH
-}
-
 // write puts report and plot in place.
 func (b *bench) write(text string, servers []server) error {
 	if err := os.MkdirAll(b.out, 0o755); err != nil {
@@ -110,34 +100,25 @@ func (b *bench) write(text string, servers []server) error {
 	return os.WriteFile(filepath.Join(b.out, "edge-cpu.svg"), []byte(b.plot(servers)), 0o644)
 }
 
-var colours = []string{"#d55e00", "#0072b2", "#009e73", "#cc79a7"}
-
 // plot draws the CPU time per request of each server in terms of Perigee's, scenario by scenario.
 func (b *bench) plot(servers []server) string {
-	const left, width, bar, gap = 130, 560, 12, 14
-	y := 60
-	var t strings.Builder
-	for i, s := range servers {
-		fmt.Fprintf(&t, `<rect x="%d" y="30" width="12" height="12" fill="%s"/><text x="%d" y="41">%s</text>`, left+i*130, colours[i%len(colours)], left+18+i*130, s.name)
+	var names []string
+	for _, s := range servers {
+		names = append(names, s.name)
 	}
+	var groups []figures.Group
 	for _, sc := range b.scenarios() {
 		us, ok := b.median("perigee", sc)
 		if !ok || us.cpu == 0 {
 			continue
 		}
-		fmt.Fprintf(&t, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-8, y+bar, sc)
+		g := figures.Group{Name: sc}
 		for i, s := range servers {
-			m, ok := b.median(s.name, sc)
-			if !ok {
-				continue
+			if m, ok := b.median(s.name, sc); ok {
+				g.Bars = append(g.Bars, figures.Bar{Series: i, Value: m.cpu / us.cpu, Label: fmt.Sprintf("%.2f (%.1f µs)", m.cpu/us.cpu, m.cpu)})
 			}
-			ratio := m.cpu / us.cpu
-			fmt.Fprintf(&t, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" font-size="10">%.2f (%.1f µs)</text>`,
-				left, y, min(ratio, 8)/8*width, bar-1, colours[i%len(colours)], left+4+min(ratio, 8)/8*width, y+bar-2, ratio, m.cpu)
-			y += bar
 		}
-		y += gap
+		groups = append(groups, g)
 	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="white"/>`+
-		`<text x="%d" y="18" font-size="14">CPU time per request, Perigee = 1 (bars end at 8)</text>%s</svg>`+"\n", left+width+110, y+10, left, t.String())
+	return figures.Plot("CPU time per request, Perigee = 1 (bars end at 8)", names, groups, 8)
 }

@@ -12,6 +12,7 @@ import (
 
 	"perigee/bench/farm"
 	"perigee/bench/load"
+	"perigee/bench/program"
 )
 
 // sample is one measurement.
@@ -38,17 +39,17 @@ var hits = []struct {
 type instance struct {
 	server
 	addr, dir string
-	main      *process
-	extra     []*process // counted, too
-	helpers   []*process // not counted
+	main      *program.Program
+	extra     []*program.Program // counted, too
+	helpers   []*program.Program // not counted
 }
 
-func (i *instance) all() []*process { return append([]*process{i.main}, i.extra...) }
+func (i *instance) all() []*program.Program { return append([]*program.Program{i.main}, i.extra...) }
 
 func (i *instance) stop() {
-	i.main.kill()
+	i.main.Kill()
 	for _, p := range append(i.extra, i.helpers...) {
-		p.kill()
+		p.Kill()
 	}
 	os.RemoveAll(i.dir)
 }
@@ -84,12 +85,12 @@ func (b *bench) ask(i *instance, scenario string, cfg load.Config) (sample, erro
 	if err != nil {
 		return sample{}, err
 	}
-	before := cpu(i.all()...)
+	before := program.CPU(i.all()...)
 	r, err := runLoad(cfg)
 	if err != nil {
 		return sample{}, err
 	}
-	used := cpu(i.all()...) - before
+	used := program.CPU(i.all()...) - before
 	after, err := b.counts()
 	if err != nil {
 		return sample{}, err
@@ -154,12 +155,13 @@ func (b *bench) large(s server) error {
 		return err
 	}
 	defer i.stop()
-	empty := rss(i.all()...)
+	_, empty := program.Memory(i.all()...)
 	if _, err := b.ask(i, "fill", load.Config{Size: 1000, Count: b.million, Conns: 64, Requests: int64(b.million)}); err != nil {
 		return err
 	}
 	time.Sleep(2 * time.Second)
-	b.facts = append(b.facts, fact{s.name, "memory per object", fmt.Sprintf("%.0f B", float64(rss(i.all()...)-empty)/float64(b.million))})
+	_, full := program.Memory(i.all()...)
+	b.facts = append(b.facts, fact{s.name, "memory per object", fmt.Sprintf("%.0f B", float64(full-empty)/float64(b.million))})
 	for range b.rounds {
 		if _, err := b.ask(i, "Zipf 0.9", load.Config{Size: 1000, Count: b.million, Zipf: 0.9, Conns: 64, Seconds: b.seconds}); err != nil {
 			return err
@@ -170,9 +172,9 @@ func (b *bench) large(s server) error {
 
 // restart kills a server and asks it again for what it had.
 func (b *bench) restart(i *instance) error {
-	i.main.kill()
+	i.main.Kill()
 	for _, p := range i.extra {
-		p.kill()
+		p.Kill()
 	}
 	began := time.Now()
 	var err error

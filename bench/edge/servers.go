@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"perigee/bench/program"
 )
 
 // mode is a way to set a server up.
@@ -24,31 +26,25 @@ type server struct {
 	name, version string
 	prefix        string // before the objects' paths
 	// launch starts it on core 0 with its cache below dir, listening on addr. extra are processes that do its work but are not its children.
-	launch func(b *bench, m mode, dir, addr string) (main *process, extra []*process, helpers []*process, err error)
+	launch func(b *bench, m mode, dir, addr string) (main *program.Program, extra []*program.Program, helpers []*program.Program, err error)
 }
 
 // installed returns Perigee and the peers that this machine has.
 func installed(o options) []server {
-	out := []server{{name: "perigee", version: firstLine(o.perigee, "version"), launch: launchPerigee}}
+	out := []server{{name: "perigee", version: program.FirstLine(o.perigee, "version"), launch: launchPerigee}}
 	if _, err := exec.LookPath("nginx"); err == nil {
-		out = append(out, server{name: "nginx", version: firstLine("nginx", "-v"), prefix: "/web", launch: launchNginx})
+		out = append(out, server{name: "nginx", version: program.FirstLine("nginx", "-v"), prefix: "/web", launch: launchNginx})
 	}
 	if _, err := exec.LookPath("varnishd"); err == nil {
-		out = append(out, server{name: "varnish", version: firstLine("varnishd", "-V"), prefix: "/web", launch: launchVarnish})
+		out = append(out, server{name: "varnish", version: program.FirstLine("varnishd", "-V"), prefix: "/web", launch: launchVarnish})
 	}
 	if _, err := exec.LookPath("traffic_server"); err == nil {
-		out = append(out, server{name: "trafficserver", version: firstLine("traffic_server", "-V"), prefix: "/web", launch: launchTrafficServer})
+		out = append(out, server{name: "trafficserver", version: program.FirstLine("traffic_server", "-V"), prefix: "/web", launch: launchTrafficServer})
 	}
 	return out
 }
 
-func firstLine(name string, args ...string) string {
-	out, _ := exec.Command(name, args...).CombinedOutput()
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
-}
-
-func launchPerigee(b *bench, m mode, dir, addr string) (*process, []*process, []*process, error) {
+func launchPerigee(b *bench, m mode, dir, addr string) (*program.Program, []*program.Program, []*program.Program, error) {
 	busAddr, apiAddr, ram, access := freeAddr(), freeAddr(), "512MiB", `""`
 	if !m.ram {
 		ram = "0"
@@ -69,26 +65,26 @@ edges:
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		return nil, nil, nil, err
 	}
-	bus, err := start("1", filepath.Join(dir, "bus.log"), b.perigee, "bus", "--config", config)
+	bus, err := program.Start("1", filepath.Join(dir, "bus.log"), b.perigee, "bus", "--config", config)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	time.Sleep(time.Second) // its keys are in the data directory by then
-	api, err := start("1", filepath.Join(dir, "api.log"), b.perigee, "upload", "--config", config)
+	api, err := program.Start("1", filepath.Join(dir, "api.log"), b.perigee, "upload", "--config", config)
 	if err != nil {
-		return nil, nil, []*process{bus}, err
+		return nil, nil, []*program.Program{bus}, err
 	}
 	time.Sleep(2 * time.Second) // the log exists by then; without it the edge would have no lease
-	main, err := start("0", filepath.Join(dir, "edge.log"), b.perigee, "edge", "--name", "bench", "--config", config)
-	return main, nil, []*process{bus, api}, err
+	main, err := program.Start("0", filepath.Join(dir, "edge.log"), b.perigee, "edge", "--name", "bench", "--config", config)
+	return main, nil, []*program.Program{bus, api}, err
 }
 
 // relaunchPerigee starts the edge alone again, on what is there.
-func relaunchPerigee(b *bench, dir string) (*process, error) {
-	return start("0", filepath.Join(dir, "edge.log"), b.perigee, "edge", "--name", "bench", "--config", filepath.Join(dir, "perigee.yaml"))
+func relaunchPerigee(b *bench, dir string) (*program.Program, error) {
+	return program.Start("0", filepath.Join(dir, "edge.log"), b.perigee, "edge", "--name", "bench", "--config", filepath.Join(dir, "perigee.yaml"))
 }
 
-func launchNginx(b *bench, m mode, dir, addr string) (*process, []*process, []*process, error) {
+func launchNginx(b *bench, m mode, dir, addr string) (*program.Program, []*program.Program, []*program.Program, error) {
 	access := "off"
 	if m.log {
 		access = filepath.Join(dir, "access.log") + " combined buffer=64k flush=1s"
@@ -114,30 +110,30 @@ http {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, nil, nil, err
 	}
-	main, err := start("0", filepath.Join(dir, "nginx.log"), "nginx", "-p", dir, "-c", file)
+	main, err := program.Start("0", filepath.Join(dir, "nginx.log"), "nginx", "-p", dir, "-c", file)
 	return main, nil, nil, err
 }
 
-func launchVarnish(b *bench, m mode, dir, addr string) (*process, []*process, []*process, error) {
+func launchVarnish(b *bench, m mode, dir, addr string) (*program.Program, []*program.Program, []*program.Program, error) {
 	storage := "malloc,12G"
 	if !m.ram {
 		storage = "file," + filepath.Join(dir, "storage") + ",12G"
 	}
 	work := filepath.Join(dir, "work")
-	main, err := start("0", filepath.Join(dir, "varnish.log"), "varnishd", "-F", "-j", "none", "-n", work, "-a", addr, "-b", b.originAddr, "-T", "none",
+	main, err := program.Start("0", filepath.Join(dir, "varnish.log"), "varnishd", "-F", "-j", "none", "-n", work, "-a", addr, "-b", b.originAddr, "-T", "none",
 		"-s", storage, "-p", "thread_pools=1", "-p", "thread_pool_min=100", "-p", "thread_pool_max=1000")
 	if err != nil || !m.log {
 		return main, nil, nil, err
 	}
 	time.Sleep(2 * time.Second)
-	ncsa, err := start("0", filepath.Join(dir, "ncsa.log"), "varnishncsa", "-n", work, "-w", filepath.Join(dir, "access.log"), "-F", combined)
-	return main, []*process{ncsa}, nil, err
+	ncsa, err := program.Start("0", filepath.Join(dir, "ncsa.log"), "varnishncsa", "-n", work, "-w", filepath.Join(dir, "access.log"), "-F", combined)
+	return main, []*program.Program{ncsa}, nil, err
 }
 
 const combined = `%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i"`
 
 // launchTrafficServer sets it up by a layout of its own below dir.
-func launchTrafficServer(b *bench, m mode, dir, addr string) (*process, []*process, []*process, error) {
+func launchTrafficServer(b *bench, m mode, dir, addr string) (*program.Program, []*program.Program, []*program.Program, error) {
 	root := filepath.Join(dir, "ts")
 	conf := filepath.Join(root, "etc")
 	for _, d := range []string{conf, "var/log", "var/run", "var/cache", "share"} {
@@ -179,7 +175,7 @@ CONFIG proxy.config.http.keep_alive_no_activity_timeout_in INT 120
 			return nil, nil, nil, err
 		}
 	}
-	main, err := start("0", filepath.Join(dir, "ts.log"), "env", "PROXY_CONFIG_CONFIG_DIR="+conf, "PROXY_CONFIG_LOCAL_STATE_DIR="+filepath.Join(root, "var/run"),
+	main, err := program.Start("0", filepath.Join(dir, "ts.log"), "env", "PROXY_CONFIG_CONFIG_DIR="+conf, "PROXY_CONFIG_LOCAL_STATE_DIR="+filepath.Join(root, "var/run"),
 		"PROXY_CONFIG_LOG_LOGFILE_DIR="+filepath.Join(root, "var/log"), "traffic_server", "-k")
 	return main, nil, nil, err
 }
