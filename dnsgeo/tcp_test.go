@@ -272,3 +272,45 @@ func TestPatience(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// FuzzTransports gives packets to what stands around the answering of queries: signatures, and what a transport adds to an
+// answer. What comes out is well-formed, and says what the answer said.
+func FuzzTransports(f *testing.F) {
+	seed(f)
+	key := map[string]string{"one.key.": clientKeys["one.key."]}
+	for _, name := range []string{"www.perigee.test.", "example.org.", "."} {
+		q := question(name, dns.TypeA, london)
+		q.IsEdns0().Option = append(q.IsEdns0().Option, &dns.EDNS0_PADDING{Padding: make([]byte, 9)}, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
+		f.Add(pack(f, q, nil))
+		q.SetTsig("one.key.", dns.HmacSHA256, 300, 1)
+		b, _, err := dns.TsigGenerate(q, key["one.key."], "", false)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	r := prepare(f, func(c *Config) { c.TSIGKeys = testKeys })
+	f.Cleanup(func() { r.Close() })
+	c := &stream{Server: r.Server, encrypted: true}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		answer := r.respond(b, anybody, true, nil)
+		if answer == nil {
+			return
+		}
+		var plain, decorated dns.Msg
+		if err := plain.Unpack(answer); err != nil {
+			t.Fatalf("%v in % x", err, answer)
+		}
+		o, _ := outlineOf(b)
+		out := c.decorated(b, o, answer)
+		if err := decorated.Unpack(out); err != nil {
+			t.Fatalf("%v in % x", err, out)
+		}
+		if section(plain.Answer) != section(decorated.Answer) || plain.Rcode != decorated.Rcode || (subnetOf(&plain) == nil) != (subnetOf(&decorated) == nil) {
+			t.Fatalf("%v\nbecame\n%v", &plain, &decorated)
+		}
+		if opt := decorated.IsEdns0(); opt != nil && o.tsig == 0 && o.hasOption(b, dns.EDNS0PADDING) && len(out)%468 != 0 {
+			t.Fatalf("%d bytes: %v", len(out), &decorated)
+		}
+	})
+}

@@ -86,7 +86,7 @@ func (c *stream) transfer(ctx context.Context, packet []byte) bool {
 	case at.steered:
 		return t.refuse(dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported, whySteered)
 	case !at.access.permits(c.from.Addr(), t.key()):
-		c.log.Info("dns: a transfer is refused", "zone", at.origin, "to", c.from.String(), "key", t.keyName())
+		c.log.Debug("dns: a transfer is refused", "zone", at.origin, "to", c.from.String(), "key", t.keyName())
 		return t.refuse(dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, whyForbidden)
 	}
 	return t.serve(at, packet)
@@ -137,7 +137,7 @@ func (t *transferring) serve(at *served, packet []byte) bool {
 			return t.refuse(dns.RcodeFormatError, 0, "")
 		}
 		if !newer(v.serial(), serial) {
-			return t.add(v.zone.soa) && t.end(at, v, "nothing new", serial)
+			return t.add(v.zone.soa) && t.flush() // nothing is new
 		}
 		if deltas := v.since(serial); deltas != nil {
 			return t.incremental(v, deltas) && t.end(at, v, "difference", serial)

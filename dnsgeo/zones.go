@@ -75,6 +75,7 @@ type served struct {
 	// Used by the one who loads.
 	read   *source
 	readAt time.Time
+	failed string // what was wrong with the file at the last reading, so that it is told once
 }
 
 // newZones loads every zone; a mistake in any is an error.
@@ -208,10 +209,15 @@ func (z *zones) reload() {
 		}
 		next, err := z.load(s)
 		if err != nil {
+			if s.failed == err.Error() {
+				continue
+			}
+			s.failed = err.Error()
 			z.counters.ZoneErrors.Add(1)
 			z.log.Error("dns: a zone's file has a mistake; the version before stays in force", "zone", s.origin, "serial", s.current.Load().serial(), "err", err)
 			continue
 		}
+		s.failed = ""
 		z.put(s, next)
 	}
 }

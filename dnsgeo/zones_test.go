@@ -314,6 +314,35 @@ func TestTheSteeredZoneMayHaveAFile(t *testing.T) {
 	}
 }
 
+// TestFindingAZoneCostsNothing: many zones are looked up like one.
+func TestFindingAZoneCostsNothing(t *testing.T) {
+	z := &zones{byName: map[string]*served{}}
+	for i := range 5000 {
+		for _, name := range []string{fmt.Sprintf("z%d.test.", i), fmt.Sprintf("sub.z%d.test.", i)} {
+			z.byName[name] = &served{origin: name}
+		}
+	}
+	for name, want := range map[string]string{
+		"z7.test.": "z7.test.", "a.b.z7.test.": "z7.test.", "sub.z7.test.": "sub.z7.test.", "a.sub.z7.test.": "sub.z7.test.", "xsub.z7.test.": "z7.test.",
+		"xz7.test.": "", "test.": "", ".": "", `a\.sub.z7.test.`: "z7.test.",
+	} {
+		got := ""
+		if s := z.find(name, dns.TypeA); s != nil {
+			got = s.origin
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if s := z.find("sub.z7.test.", dns.TypeDS); s.origin != "z7.test." {
+		t.Errorf("DS: %s", s.origin)
+	}
+	name := strings.Repeat("a.", 100) + "sub.z4999.test."
+	if n := testing.AllocsPerRun(100, func() { z.find(name, dns.TypeA) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestDifferenceAndSince(t *testing.T) {
 	build := func(serial uint32, records string) *zone {
 		z, err := newOrdinaryZone("example.org", textSource(fmt.Sprintf("@ SOA a b %d 1 1 1 1\n@ NS a\n%s", serial, records)))
