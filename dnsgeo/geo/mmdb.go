@@ -174,9 +174,7 @@ var allIPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 // addAll adds every network that r knows.
 func (c *compiler) addAll(r *maxminddb.Reader, decode record, shape func(Place) Place) error {
 	numbers := make(map[uintptr]uint32) // by offset: records are shared, each is decoded once
-	// A tree of n nodes has n+1 leaves, fewer where branches are shared. A damaged one can lead into itself and have
-	// 2^128: the walk must not try to see them all.
-	most := 4*uint64(r.Metadata.NodeCount) + 1024
+	most := mostLeaves(r)
 	for res := range r.Networks(maxminddb.IncludeNetworksWithoutData()) {
 		if err := res.Err(); err != nil {
 			return err
@@ -210,6 +208,10 @@ func (c *compiler) addAll(r *maxminddb.Reader, decode record, shape func(Place) 
 	}
 	return nil
 }
+
+// mostLeaves is how many leaves of a file's tree are looked at. A tree of n nodes has n+1, fewer where branches are shared. A damaged one can lead into
+// itself and have 2^128: no walk must try to see them all, the empty ones among them.
+func mostLeaves(r *maxminddb.Reader) uint64 { return 4*uint64(r.Metadata.NodeCount) + 1024 }
 
 // Verify checks a file more thoroughly than Open does, before it is put into use: of an .mmdb every record and every
 // node of the tree (maxminddb's Verify), of a table its checksum and contents.

@@ -164,15 +164,18 @@ func TestOpenEndsOnATreeOfKnots(t *testing.T) {
 	file := b.Bytes()
 	// The one network is always on the left: node i is {i+1, nothing}, the last one {data, nothing}.
 	const node = 6
+	nothing := bytes.Clone(file[3:node])
 	for i := range 32 {
 		copy(file[i*node+3:(i+1)*node], file[i*node:i*node+3])
 	}
-	path := filepath.Join(t.TempDir(), "knots.mmdb")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "far more leaves than nodes") {
+	if _, err := Open(writeTemp(t, file)); err == nil || !strings.Contains(err.Error(), "far more leaves than nodes") {
 		t.Errorf("%v", err)
+	}
+	// The same without any data, and of a type whose records have to be looked at first.
+	unknown := bytes.Replace(file, []byte("GeoLite2-City"), []byte("GeoLite2-Cite"), 1)
+	copy(unknown[31*node:], append(nothing, nothing...))
+	if _, err := Open(writeTemp(t, unknown)); err == nil {
+		t.Error("a tree without an end was opened")
 	}
 }
 

@@ -50,10 +50,15 @@ const sniffed = 256
 func sniff(m *maxminddb.Reader, names *regions) schema {
 	places := schema{read: func(r maxminddb.Result) (Place, error) { return eitherRecord(r, names) }}
 	left, owners := sniffed, false
-	for res := range m.Networks() {
-		if left--; left < 0 || res.Err() != nil {
+	leaves := mostLeaves(m)
+	for res := range m.Networks(maxminddb.IncludeNetworksWithoutData()) {
+		if leaves--; leaves == 0 || left == 0 || res.Err() != nil {
 			break
 		}
+		if !res.Found() {
+			continue
+		}
+		left--
 		if p, err := places.read(res); err == nil && (p.Country != "" || p.Known) {
 			return places
 		}

@@ -483,13 +483,16 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // over the next two
 		var at []time.Duration
-		start := time.Now()
 		fail := true
+		start := time.Now()
 		u, err := New(Config{
 			Sources: []Source{{URL: "http://localhost/geo.mmdb", File: filepath.Join(dir, "geo.mmdb")}}, Holder: geo.NewHolder(db), Every: 24 * time.Hour, MaxSize: 1 << 20,
 			Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 			Transport: trip(func(q *http.Request) (*http.Response, error) {
+				mu.Lock()
+				defer mu.Unlock()
 				at = append(at, time.Since(start))
 				if fail {
 					return nil, errors.New("no network")
@@ -506,8 +509,10 @@ func TestRun(t *testing.T) {
 		done := make(chan struct{})
 		go func() { u.Run(ctx); close(done) }()
 		time.Sleep(14 * time.Minute) // fails at once and after 5 minutes
+		mu.Lock()
 		fail = false
-		time.Sleep(50 * time.Hour)
+		mu.Unlock()
+		time.Sleep(30 * time.Hour)
 		synctest.Wait()
 		cancel()
 		<-done
