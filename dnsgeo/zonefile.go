@@ -106,17 +106,25 @@ func (m *metered) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// changed reports whether a file of the last reading looks different now, or might without being seen: one that was
-// changed within the last granule of its clock before it was read.
-func (s *source) changed(readAt time.Time, granule time.Duration) bool {
+// settle is how long a file must have been left alone before it is read: who writes it in place may be half way through, and
+// half a zone may look like a whole one.
+const settle = time.Second
+
+// changed reports whether a file of the last reading looks different now, or might without being seen, having been
+// changed just before it was read; and whether all files have settled.
+func (s *source) changed(readAt, now time.Time) (changed, settled bool) {
+	settled = true
 	for name, was := range s.seen {
-		var now stamp
+		var is stamp
 		if fi, err := os.Stat(filepath.Join(s.dir, filepath.FromSlash(name))); err == nil {
-			now = stamp{fi.Size(), fi.ModTime()}
+			is = stamp{fi.Size(), fi.ModTime()}
 		}
-		if now.size != was.size || !now.changed.Equal(was.changed) || readAt.Sub(was.changed).Abs() < granule {
-			return true
+		if is.size != was.size || !is.changed.Equal(was.changed) || readAt.Sub(was.changed).Abs() < settle {
+			changed = true
+		}
+		if now.Sub(is.changed).Abs() < settle {
+			settled = false
 		}
 	}
-	return false
+	return changed, settled
 }

@@ -45,7 +45,7 @@ type NotifyTarget struct {
 }
 
 const (
-	reloadEvery = 2 * time.Second
+	reloadEvery = 2 * time.Second // how often files are looked at
 	maxZones    = 10_000
 	maxTargets  = 32 // per zone
 )
@@ -204,7 +204,7 @@ func (z *zones) run(ctx context.Context, notify bool) {
 // reload puts the files that have changed in force.
 func (z *zones) reload() {
 	for _, s := range z.files {
-		if !s.read.changed(s.readAt, reloadEvery) {
+		if changed, settled := s.read.changed(s.readAt, z.clock.Now()); !changed || !settled {
 			continue
 		}
 		next, err := z.load(s)
