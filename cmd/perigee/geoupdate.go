@@ -50,7 +50,7 @@ func (c *geoUpdateCmd) Run(a *app) error {
 
 // inUse opens what new files are compared with. By force they replace also what cannot be opened.
 func (c *geoUpdateCmd) inUse(a *app, files []string) (*geo.Holder, error) {
-	f, err := geo.OpenFiles(files, a.clock, slog.New(slog.NewTextHandler(a.stderr, nil)))
+	f, err := geo.OpenFiles(files, a.clock, quietLog(a))
 	switch {
 	case err == nil:
 		return f.Holder(), nil
@@ -62,6 +62,11 @@ func (c *geoUpdateCmd) inUse(a *app, files []string) (*geo.Holder, error) {
 		return nil, err
 	}
 	return geo.NewHolder(builtIn), nil
+}
+
+// quietLog logs what is wrong, and not what commands report themselves.
+func quietLog(a *app) *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // put checks the new files and puts them in place.
@@ -108,7 +113,7 @@ func (c *geoUpdateCmd) fetch(a *app, cfg *config.Config, h *geo.Holder) error {
 	if c.Force {
 		return errors.New("--force needs files: what is fetched is always compared")
 	}
-	r := &role{cfg: cfg, clock: a.clock, log: slog.New(slog.NewTextHandler(a.stderr, nil))}
+	r := &role{cfg: cfg, clock: a.clock, log: quietLog(a)}
 	u, err := r.newGeoUpdater(h)
 	if err != nil {
 		return err
