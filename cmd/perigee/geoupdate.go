@@ -50,7 +50,7 @@ func (c *geoUpdateCmd) Run(a *app) error {
 
 // inUse opens what new files are compared with. By force they replace also what cannot be opened.
 func (c *geoUpdateCmd) inUse(a *app, files []string) (*geo.Holder, error) {
-	f, err := geo.OpenFiles(files, a.clock, slog.New(slog.NewTextHandler(a.stderr, nil)))
+	f, err := geo.OpenFiles(files, a.clock, quietLog(a))
 	switch {
 	case err == nil:
 		return f.Holder(), nil
@@ -62,6 +62,11 @@ func (c *geoUpdateCmd) inUse(a *app, files []string) (*geo.Holder, error) {
 		return nil, err
 	}
 	return geo.NewHolder(builtIn), nil
+}
+
+// quietLog logs what is wrong, and not what commands report themselves.
+func quietLog(a *app) *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // put checks the new files and puts them in place.
@@ -95,10 +100,8 @@ func (c *geoUpdateCmd) put(h *geo.Holder, to []string) error {
 			return err
 		}
 	}
-	for i, f := range c.Files {
-		if err := update.Install(f, to[i]); err != nil {
-			return fmt.Errorf("put geo data in place: %w", err)
-		}
+	if err := update.Install(c.Files, to); err != nil {
+		return fmt.Errorf("put geo data in place: %w", err)
 	}
 	return nil
 }
@@ -108,7 +111,7 @@ func (c *geoUpdateCmd) fetch(a *app, cfg *config.Config, h *geo.Holder) error {
 	if c.Force {
 		return errors.New("--force needs files: what is fetched is always compared")
 	}
-	r := &role{cfg: cfg, clock: a.clock, log: slog.New(slog.NewTextHandler(a.stderr, nil))}
+	r := &role{cfg: cfg, clock: a.clock, log: quietLog(a)}
 	u, err := r.newGeoUpdater(h)
 	if err != nil {
 		return err
@@ -141,18 +144,20 @@ func (c *geoRollbackCmd) Run(a *app) error {
 		return err
 	}
 	files := cfg.GeoFiles()
-	older, some := make([]string, len(files)), false
+	older := make([]string, len(files)) // of the whole set
+	var from, to []string               // of those that were replaced
 	for i, f := range files {
-		older[i] = geo.Previous(f)
-		if _, err := os.Stat(older[i]); errors.Is(err, os.ErrNotExist) {
+		previous := geo.Previous(f)
+		switch _, err := os.Stat(previous); {
+		case err == nil:
+			older[i], from, to = previous, append(from, previous), append(to, f)
+		case errors.Is(err, os.ErrNotExist):
 			older[i] = f
-		} else if err != nil {
+		default:
 			return err
-		} else {
-			some = true
 		}
 	}
-	if !some {
+	if len(from) == 0 {
 		return fmt.Errorf("there is nothing to go back to: no update has replaced %s", strings.Join(files, " or "))
 	}
 	db, err := geo.Open(older...)
@@ -166,13 +171,8 @@ func (c *geoRollbackCmd) Run(a *app) error {
 	if err := (geo.Verdict{Accept: db.Identity(), Reject: now}).Write(files[0]); err != nil {
 		return err
 	}
-	for i, f := range files {
-		if older[i] == f {
-			continue
-		}
-		if err := update.Install(older[i], f); err != nil {
-			return fmt.Errorf("put geo data back: %w", err)
-		}
+	if err := update.Install(from, to); err != nil {
+		return fmt.Errorf("put geo data back: %w", err)
 	}
 	p := db.Passport()
 	if a.JSON {

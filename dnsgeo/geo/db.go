@@ -63,38 +63,52 @@ func Identity(paths ...string) (string, error) {
 	return strings.Join(sums, "+"), nil
 }
 
-// newDB finishes a passport and joins the parts.
+// newDB finishes a passport and joins the parts. Who joined owners to places says how many places there were before.
 func newDB(places []Place, runs *Runs, p Passport) *DB {
 	p.Built = p.Built.UTC().Truncate(time.Second)
 	p.Networks = runs.Len()
-	p.Places, p.ASNs = census(places)
+	if p.Places == 0 {
+		p.Places = countKnown(places)
+	}
+	p.ASNs = countOwners(places)
 	db := &DB{places: places, runs: runs}
 	p.Coverage = db.coverage()
 	db.passport = p
 	return db
 }
 
-// census counts the distinct known places, whoever owns their networks, and the distinct owners.
-func census(places []Place) (known, asns int) {
+// countOwners counts distinct autonomous systems.
+func countOwners(places []Place) int {
 	owners := make(map[uint32]bool)
-	var where map[Place]bool // only where owners can have multiplied the places
-	for _, p := range places {
-		if p.ASN != 0 {
-			owners[p.ASN] = true
+	for i := range places {
+		if asn := places[i].ASN; asn != 0 {
+			owners[asn] = true
 		}
 	}
-	if len(owners) > 0 {
-		where = make(map[Place]bool)
-	}
-	for _, p := range places {
-		p.ASN = 0
-		if !p.Known || where[p] {
+	return len(owners)
+}
+
+// countKnown counts distinct known places, whoever owns their networks.
+func countKnown(places []Place) int {
+	known := 0
+	var seen map[Place]bool // made once there is an owner, whose places need not be distinct without it
+	for i, p := range places {
+		if !p.Known {
 			continue
 		}
-		known++
-		if where != nil {
-			where[p] = true
+		if p.ASN != 0 && seen == nil {
+			seen = make(map[Place]bool)
+			for _, q := range places[:i] {
+				seen[q] = true
+			}
 		}
+		if p.ASN = 0; seen != nil {
+			if seen[p] {
+				continue
+			}
+			seen[p] = true
+		}
+		known++
 	}
-	return known, len(owners)
+	return known
 }

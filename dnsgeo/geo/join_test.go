@@ -52,6 +52,23 @@ func TestOpenJoinsOwners(t *testing.T) {
 	}
 }
 
+// TestPlacesAreCountedWithoutOwners: an Enterprise file has owners beside places.
+func TestPlacesAreCountedWithoutOwners(t *testing.T) {
+	record := func(city string, asn uint32) mmdbtype.Map {
+		m := nested("US", city, 42.4, -71.1)
+		m["traits"] = mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(asn)}
+		return m
+	}
+	db, err := Open(mmdb(t, "GeoIP2-Enterprise", geotest.Records{"1.0.0.0/24": record("Boston", 0), "1.0.1.0/24": record("Boston", 3), "1.0.2.0/24": record("Boston", 4),
+		"1.0.3.0/24": record("Salem", 4), "1.0.4.0/24": nested("", "")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := db.Passport(); p.Places != 2 || p.ASNs != 2 || len(db.Places()) != 5 {
+		t.Errorf("%d places, %d owners, %d both", p.Places, p.ASNs, len(db.Places())-1)
+	}
+}
+
 func TestJoinIsBounded(t *testing.T) {
 	places, owners := newCompiler(32, 64), newCompiler(32, 64)
 	for i, network := range []string{"1.0.0.0/24", "1.0.1.0/24", "1.0.2.0/24"} {

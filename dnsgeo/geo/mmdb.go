@@ -48,7 +48,7 @@ func Open(paths ...string) (*DB, error) {
 	if err = errors.Join(err, countries.err); err != nil {
 		return nil, fmt.Errorf("open geo data: %w", err)
 	}
-	places, runs, err := s.finish()
+	places, runs, err := s.finish(&p)
 	if err != nil {
 		return nil, fmt.Errorf("open geo data %s: %w", strings.Join(paths, ", "), err)
 	}
@@ -133,12 +133,13 @@ func appendNew(list []string, s string) []string {
 	return append(list, s)
 }
 
-// finish joins owners to places. The sources must not be used afterwards.
-func (s *sources) finish() ([]Place, *Runs, error) {
+// finish joins owners to places, and notes in p how many places there were without them. The sources must not be used afterwards.
+func (s *sources) finish(p *Passport) ([]Place, *Runs, error) {
 	places, runs, err := s.places.finish()
 	if err != nil {
 		return nil, nil, err
 	}
+	p.Places = countKnown(places)
 	if s.owners == nil || s.owners.empty() {
 		return places, runs, nil
 	}

@@ -203,8 +203,9 @@ func FuzzCompileFile(f *testing.F) {
 		if _, _, err := s.compileFile(b, func(p Place) Place { return p }); err != nil {
 			return
 		}
-		if places, runs, err := s.finish(); err == nil {
-			newDB(places, runs, Passport{}).Lookup(canaries[0])
+		var p Passport
+		if places, runs, err := s.finish(&p); err == nil {
+			newDB(places, runs, p).Lookup(canaries[0])
 		}
 	})
 }

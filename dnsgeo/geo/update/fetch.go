@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"perigee/origin/site"
 )
 
 const (
@@ -194,6 +196,9 @@ func (u *Updater) get(ctx context.Context, t *target, address string, header htt
 	resp, err := u.client.Do(req)
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		err = e.Err // the URL is named by whoever logs, and a redirect's may carry a signature
+	}
+	if errors.Is(err, site.ErrForbidden) {
+		err = fmt.Errorf("%w (dns.geo_update.allow)", err)
 	}
 	return resp, err
 }

@@ -28,14 +28,9 @@ func install(file, to string) error {
 
 // keep makes previous a second name of file, or a copy where the file system knows no second names. A file that is not there needs not be kept.
 func keep(file, previous string) error {
-	in, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	link := previous + ".link"
 	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -43,22 +38,43 @@ func keep(file, previous string) error {
 	if os.Link(file, link) == nil {
 		return os.Rename(link, previous)
 	}
-	return durable.Replace(previous, 0o644, func(w io.Writer) error {
-		_, err := io.Copy(w, in)
-		return err
-	})
+	return copyFile(file, previous)
 }
 
-// Install makes to a durable copy of a file, as an update does: the file that was there is kept under geo.Previous.
-func Install(from, to string) error {
+// Install makes durable copies of files, each under the name of to at the same index, as an update does: all are written before the first is renamed into place,
+// so that whoever follows them sees no mixture for long, and those that were there are kept under geo.Previous.
+func Install(files, to []string) error {
+	var staged []string
+	defer func() {
+		for _, f := range staged {
+			os.RemoveAll(filepath.Dir(f))
+		}
+	}()
+	for i, file := range files {
+		dir, err := os.MkdirTemp(filepath.Dir(to[i]), tempPrefix(to[i])+"*")
+		if err != nil {
+			return err
+		}
+		copied := filepath.Join(dir, filepath.Base(to[i]))
+		staged = append(staged, copied)
+		if err := copyFile(file, copied); err != nil {
+			return err
+		}
+	}
+	for i, file := range staged {
+		if err := install(file, to[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if err := keep(to, geo.Previous(to)); err != nil {
-		return err
-	}
 	return durable.Replace(to, 0o644, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err

@@ -242,7 +242,7 @@ func (u *Updater) piece(ctx context.Context, t *target) (piece, error) {
 		return p, err
 	}
 	u.sweep(t)
-	dir, err := os.MkdirTemp(filepath.Dir(t.File), tempPrefix(t)+"*")
+	dir, err := os.MkdirTemp(filepath.Dir(t.File), tempPrefix(t.File)+"*")
 	if err != nil {
 		return p, err
 	}
@@ -282,13 +282,18 @@ func (u *Updater) remember(pieces []piece) {
 }
 
 // tempPrefix is how the names of directories for new files begin.
-func tempPrefix(t *target) string { return "." + filepath.Base(t.File) + ".new-" }
+func tempPrefix(file string) string { return "." + filepath.Base(file) + ".new-" }
+
+// staleAfter is how old what an unfinished run has left must be to be certainly nobody's.
+const staleAfter = 2 * fetchTimeout
 
 // sweep removes what a process that died has left.
 func (u *Updater) sweep(t *target) {
-	left, err := filepath.Glob(filepath.Join(filepath.Dir(t.File), tempPrefix(t)+"*"))
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(t.File), tempPrefix(t.File)+"*"))
 	for _, dir := range left {
-		err = errors.Join(err, os.RemoveAll(dir))
+		if info, serr := os.Stat(dir); serr == nil && u.Clock.Now().Sub(info.ModTime()) > staleAfter {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
 	}
 	if err != nil {
 		u.Log.Warn("the rest of an earlier geo update cannot be removed", "err", err)

@@ -467,11 +467,57 @@ func TestUpdateHeedsTheVerdict(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	r := newRig(t, nil)
-	if err := os.MkdirAll(r.file(".geo.mmdb.new-123/x"), 0o700); err != nil {
+	stale, alive := r.file(".geo.mmdb.new-123"), r.file(".geo.mmdb.new-124")
+	for _, dir := range []string{stale, alive} {
+		if err := os.MkdirAll(filepath.Join(dir, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(stale, time.Time{}, time.Now().Add(-2*staleAfter)); err != nil {
 		t.Fatal(err)
 	}
-	r.serve(content(world(t, "NL", 0)))
-	r.once(Updated, "") // which looks for what is left
+	r.sweep(&r.targets[0])
+	if left, _ := filepath.Glob(r.file(".*")); len(left) != 1 || left[0] != alive {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// TestInstall: all of several files, or none; those that were there are kept.
+func TestInstall(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	put := func(name, text string) string {
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return at(name)
+	}
+	is := func(name, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(at(name)); string(got) != want {
+			t.Errorf("%s holds %q, want %q; %v", name, got, want, err)
+		}
+	}
+	to := []string{put("a", "a1"), at("b")}
+	if err := Install([]string{put("new a", "a2"), at("none")}, to); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	is("a", "a1")
+	if err := Install([]string{at("new a"), put("new b", "b2")}, to); err != nil {
+		t.Fatal(err)
+	}
+	is("a", "a2")
+	is("b", "b2")
+	is("a.previous", "a1")
+	// Back, from the very file that is to be kept next.
+	if err := Install([]string{geo.Previous(at("a"))}, to[:1]); err != nil {
+		t.Fatal(err)
+	}
+	is("a", "a1")
+	is("a.previous", "a2")
+	if left, _ := filepath.Glob(at(".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // TestRun: at once, then once in Every and a tenth; after a failure sooner.
