@@ -12,7 +12,7 @@
 //	(names.go) -> edge and scope (steering.go) -> reply (answer.go)
 //
 // Which edge a client gets is decided in one place, which the answer and Decide, the explanation for people, share.
-// When the fleet or the geo data changes, the next query already obeys the change; only the scope it is told is
+// When the fleet, the policy or the geo data changes, the next query already obeys the change; only the scope it is told is
 // narrower than it could be until a new steer.Map has been compiled in the background, some 100 ms later.
 //
 // # Life cycle

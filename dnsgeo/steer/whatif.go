@@ -179,6 +179,9 @@ func ParseSite(s string) (Site, error) {
 	return x, nil
 }
 
+// MaxChanges is how many edges a Change names.
+const MaxChanges = 64
+
 // Change is what might be done to a fleet.
 type Change struct {
 	Drain []string `json:"drain,omitempty"` // names of edges to take out of the answers
@@ -209,6 +212,9 @@ func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 
 // changed is the input of p with the change in it.
 func (p *Plan) changed(change Change) (Input, error) {
+	if n := len(change.Drain) + len(change.Add); n > MaxChanges {
+		return Input{}, fmt.Errorf("a change of %d edges; it can be of %d", n, MaxChanges)
+	}
 	in := p.in
 	s := fleet.Snapshot{}
 	if in.Fleet != nil {
@@ -244,7 +250,7 @@ func (p *Plan) settled(in Input, b Balancing) *Plan {
 	for i := range x.edges { // long after the change, so that whoever may come back has
 		x.edges[i].since, x.edges[i].returned = time.Time{}, time.Time{}
 	}
-	x.now = time.Time{}.Add(x.rules.Hold + x.rules.Return)
+	x.now, x.measured = time.Time{}.Add(x.rules.Hold+x.rules.Return), true
 	x.giveBack()
 	x.shed()
 	x.house()
