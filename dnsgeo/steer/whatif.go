@@ -3,6 +3,7 @@ package steer
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"perigee/dnsgeo/geo"
 	"perigee/fleet"
+	"perigee/object"
 )
 
 // Share is a part of all clients, each number 0 to 1.
@@ -165,7 +167,7 @@ type Site struct {
 	Lon  float64 `json:"lon"` // degrees east
 }
 
-// ParseSite reads "tyo@35.6,139.7": a name, a latitude and a longitude in degrees.
+// ParseSite reads "tyo@35.6,139.7": a name, a latitude and a longitude in degrees. Errors wrap object.ErrInvalid.
 func ParseSite(s string) (Site, error) {
 	name, at, _ := strings.Cut(s, "@")
 	lat, lon, _ := strings.Cut(at, ",")
@@ -174,7 +176,7 @@ func ParseSite(s string) (Site, error) {
 	x.Lat, err1 = strconv.ParseFloat(lat, 64)
 	x.Lon, err2 = strconv.ParseFloat(lon, 64)
 	if name == "" || err1 != nil || err2 != nil || !(x.Lat >= -90 && x.Lat <= 90 && x.Lon >= -180 && x.Lon <= 180) {
-		return Site{}, fmt.Errorf("%q is no site; write a name, a latitude and a longitude, like tyo@35.6,139.7", s)
+		return Site{}, fmt.Errorf("%w: %q is no site; write a name, a latitude and a longitude, like tyo@35.6,139.7", object.ErrInvalid, s)
 	}
 	return x, nil
 }
@@ -189,7 +191,7 @@ type Change struct {
 }
 
 // WhatIf tells what moves when a change has been made and everything has settled: with capacity taken into account, the clients have gone where Balance
-// sends them and have come back. The error says which edge there is not, or is already. It takes about a second on the embedded table.
+// sends them and have come back. An edge to drain that there is not is fs.ErrNotExist, one to add that there is fs.ErrExist, too many are object.ErrInvalid. It takes about a second on the embedded table.
 func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 	if b.Demand == nil {
 		b.Demand = AddressSpace(b.DB)
@@ -213,7 +215,7 @@ func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 // changed is the input of p with the change in it.
 func (p *Plan) changed(change Change) (Input, error) {
 	if n := len(change.Drain) + len(change.Add); n > MaxChanges {
-		return Input{}, fmt.Errorf("a change of %d edges; it can be of %d", n, MaxChanges)
+		return Input{}, fmt.Errorf("%w: a change of %d edges; it can be of %d", object.ErrInvalid, n, MaxChanges)
 	}
 	in := p.in
 	s := fleet.Snapshot{}
@@ -223,7 +225,7 @@ func (p *Plan) changed(change Change) (Input, error) {
 	for _, name := range change.Drain {
 		i := slices.IndexFunc(s.Nodes, func(n fleet.Node) bool { return n.Node == name && n.Role == fleet.RoleEdge })
 		if i < 0 {
-			return Input{}, fmt.Errorf("there is no edge %q to drain", name)
+			return Input{}, fmt.Errorf("edge %q: %w", name, fs.ErrNotExist)
 		}
 		if s.Nodes[i].Fit() {
 			s.Nodes[i].State = fleet.Draining
@@ -231,7 +233,7 @@ func (p *Plan) changed(change Change) (Input, error) {
 	}
 	for _, a := range change.Add {
 		if slices.ContainsFunc(s.Nodes, func(n fleet.Node) bool { return n.Node == a.Name }) {
-			return Input{}, fmt.Errorf("there is a node %q already: add the edge under another name", a.Name)
+			return Input{}, fmt.Errorf("node %q: %w", a.Name, fs.ErrExist)
 		}
 		// Addresses for documentation (RFC 5737, RFC 3849): nobody is sent there.
 		s.Nodes = append(s.Nodes, fleet.Node{Report: fleet.Report{Format: 1, Node: a.Name, Role: fleet.RoleEdge, State: fleet.Ready,

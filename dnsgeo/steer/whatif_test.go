@@ -84,8 +84,8 @@ func TestWhatIfAdd(t *testing.T) {
 		change Change
 		want   string
 	}{
-		{Change{Drain: []string{"xxx"}}, `no edge "xxx"`},
-		{Change{Add: []Site{{Name: "fra"}}}, `a node "fra" already`},
+		{Change{Drain: []string{"xxx"}}, `edge "xxx": file does not exist`},
+		{Change{Add: []Site{{Name: "fra"}}}, `node "fra": file already exists`},
 	} {
 		if _, err := p.WhatIf(Balancing{DB: db}, x.change); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%+v: %v", x.change, err)
