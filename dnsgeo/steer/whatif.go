@@ -40,7 +40,8 @@ type EdgeShare struct {
 	After  Share  `json:"after"`
 }
 
-// Comparison is what differs between two maps. What counts is the first edge of the answers to the client's own address family.
+// Comparison is what differs between two maps. What counts is the first edge that clients reach over their own family of addresses; where there is none,
+// over the other.
 type Comparison struct {
 	Moved Share       `json:"moved"`
 	Moves []Move      `json:"moves"` // largest demand first, then largest part of IPv4, then by name
@@ -139,8 +140,11 @@ func (m *Map) firsts(number func(string) int32) (of [2][]int32) {
 	for f := range of {
 		for i := range m.answers {
 			name := ""
-			if e := m.answers[i].First(Family(f)); e != nil {
-				name = e.Name
+			for _, f := range []Family{Family(f), IPv4, IPv6} {
+				if e := m.answers[i].First(f); e != nil {
+					name = e.Name
+					break
+				}
 			}
 			of[f] = append(of[f], number(name))
 		}
@@ -187,7 +191,7 @@ const MaxChanges = 64
 // Change is what might be done to a fleet.
 type Change struct {
 	Drain []string `json:"drain,omitempty"` // names of edges to take out of the answers
-	Add   []Site   `json:"add,omitempty"`   // edges to add, ready and with addresses of both families
+	Add   []Site   `json:"add,omitempty"`   // edges to add, ready and with addresses of the families that the others have
 }
 
 // WhatIf tells what moves when a change has been made and everything has settled: with capacity taken into account, the clients have gone where Balance
@@ -210,6 +214,21 @@ func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 		after = p.settled(in, b)
 	}
 	return Compare(Compile(p, b.DB), Compile(after, b.DB), b.DB, b.Demand), nil
+}
+
+// addresses returns addresses for documentation (RFC 5737, RFC 3849), to which nobody is sent, of the families that the edges have: a lone edge with IPv6 would
+// draw all who have it.
+func (p *Plan) addresses() (all []netip.AddrPort) {
+	of := [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("[2001:db8::1]:443")}
+	for f, a := range of {
+		if slices.ContainsFunc(p.edges, func(e edge) bool { return e.Addrs[f].IsValid() }) {
+			all = append(all, a)
+		}
+	}
+	if len(all) == 0 {
+		return of[:]
+	}
+	return all
 }
 
 // changed is the input of p with the change in it.
@@ -235,10 +254,8 @@ func (p *Plan) changed(change Change) (Input, error) {
 		if slices.ContainsFunc(s.Nodes, func(n fleet.Node) bool { return n.Node == a.Name }) {
 			return Input{}, fmt.Errorf("node %q: %w", a.Name, fs.ErrExist)
 		}
-		// Addresses for documentation (RFC 5737, RFC 3849): nobody is sent there.
 		s.Nodes = append(s.Nodes, fleet.Node{Report: fleet.Report{Format: 1, Node: a.Name, Role: fleet.RoleEdge, State: fleet.Ready,
-			Place: fleet.Place{Name: a.Name, Lat: a.Lat, Lon: a.Lon},
-			Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("[2001:db8::1]:443")}}})
+			Place: fleet.Place{Name: a.Name, Lat: a.Lat, Lon: a.Lon}, Addrs: p.addresses()}})
 	}
 	in.Fleet = &s
 	return in, nil
