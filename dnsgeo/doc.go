@@ -20,7 +20,7 @@
 //  6. The limit of answers to a network lets it go, cuts it or drops it (answerer.go); log and tap are told (observe.go); the batch is sent.
 //
 // Which edge a client gets is decided in one place, which the answer and Decide, the explanation for people, share.
-// When the fleet or the geo data changes, the next query already obeys the change; only the scope it is told is
+// When the fleet, the policy or the geo data changes, the next query already obeys the change; only the scope it is told is
 // narrower than it could be until a new steer.Map has been compiled, some 100 ms later.
 //
 // With Config.Signer the zone is signed while it answers: package sign has the keys and remembers the signatures, dnssec.go knows what an answer

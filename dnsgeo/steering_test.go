@@ -53,6 +53,22 @@ func TestPolicyIsFollowed(t *testing.T) {
 	}
 }
 
+// TestWhatIf: the server tells what moves, and answers as before.
+func TestWhatIf(t *testing.T) {
+	r := prepare(t, nil)
+	defer r.Close()
+	c, err := r.WhatIf(steer.Change{Drain: []string{"nyc"}})
+	if err != nil || len(c.Moves) == 0 || c.Moves[0].From != "nyc" || c.Moved.Demand < 0.2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := r.WhatIf(steer.Change{Drain: make([]string, steer.MaxChanges+1)}); err == nil {
+		t.Error("a change without bounds is taken")
+	}
+	if d := r.steering.decide(netip.MustParseAddr("8.8.8.8"), steer.IPv4); d.edges[0].Name != "nyc" {
+		t.Errorf("%+v", d.edges[0])
+	}
+}
+
 // TestFullEdgesAreRelieved: loads change without a change of the fleet's generation, and within a second clients are sent elsewhere.
 func TestFullEdgesAreRelieved(t *testing.T) {
 	db := embedded(t)

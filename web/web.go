@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/clock"
+	"perigee/dnsgeo/steer"
 	"perigee/fleet"
 	"perigee/keys"
 	"perigee/object"
@@ -62,6 +63,9 @@ type Explainer interface {
 	// Explain returns the decision as it would be made now. An unknown site is fs.ErrNotExist; a path that was
 	// never published is no error, the edge part says so.
 	Explain(ctx context.Context, site object.Site, path object.Path, ip netip.Addr) (Explanation, error)
+	// WhatIf returns what a change of the fleet would move; nothing is changed. An edge to drain that there is not is fs.ErrNotExist, one to add that
+	// there is already fs.ErrExist, too many are object.ErrInvalid.
+	WhatIf(ctx context.Context, change steer.Change) (steer.Comparison, error)
 }
 
 // Files gives the page without scripts its list. Safe for concurrent use.
@@ -144,6 +148,7 @@ func (s *Server) Register(r gin.IRouter) {
 	read.GET("/openapi.json", s.openAPI)
 	read.GET("/events", s.events)
 	read.GET("/explain", s.explain)
+	read.GET("/whatif", s.whatIf)
 	read.GET("/fleet", s.fleet)
 	read.GET("/sites", s.sites)
 	read.GET("/purges/:id", s.proof)

@@ -81,6 +81,10 @@ func TestRoutes(t *testing.T) {
 		{"proof of nothing", "GET", "/api/v1/purges/row-999", "", 404, "/problems/not-found"},
 
 		{"explain", "GET", "/api/v1/explain?site=www&path=/a.txt&ip=81.2.69.160", "", 200, `"chosen":"fra"`},
+		{"what if", "GET", "/api/v1/whatif?drain=fra&add=tyo@35.6,139.7", "", 200, `"moves":[{"from":"`},
+		{"what if nothing", "GET", "/api/v1/whatif", "", 400, "Nothing would change"},
+		{"what if nobody", "GET", "/api/v1/whatif?drain=xxx", "", 404, `edge \"xxx\" does not exist`},
+		{"what if nowhere", "GET", "/api/v1/whatif?add=tyo@1,300", "", 400, "like tyo@35.6,139.7"},
 		{"explain a directory", "GET", "/api/v1/explain?site=www&path=/docs/&ip=81.2.69.160", "", 200, `"path":"/docs/index.html"`},
 		{"explain myself", "GET", "/api/v1/explain?site=www&path=/a", "", 200, `"ip":"127.0.0.1"`},
 		{"explain v4 in v6", "GET", "/api/v1/explain?site=www&path=/a&ip=::ffff:81.2.69.1", "", 200, `"ip":"81.2.69.1"`},

@@ -21,6 +21,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/clock"
+	"perigee/dnsgeo/geo"
+	"perigee/dnsgeo/steer"
 	"perigee/fleet"
 	"perigee/keys"
 	"perigee/object"
@@ -256,6 +258,15 @@ func (w *world) UpdateSite(_ context.Context, r object.SiteRecord, match object.
 }
 
 var errBroken = errors.New("the disk is on fire at /secret/place")
+
+func (w *world) WhatIf(_ context.Context, change steer.Change) (steer.Comparison, error) {
+	p := steer.NewPlan(nil, w.board.Snapshot())
+	db, err := geo.Embedded()
+	if err != nil {
+		return steer.Comparison{}, err
+	}
+	return p.WhatIf(steer.Balancing{DB: db}, change)
+}
 
 func (w *world) Explain(_ context.Context, site object.Site, path object.Path, ip netip.Addr) (Explanation, error) {
 	if path == "/broken" {

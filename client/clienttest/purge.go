@@ -73,3 +73,14 @@ func explain(w http.ResponseWriter, r *http.Request) {
 		"chosen":"fra","answer":{"type":"A","addr":"127.0.1.1","ttl":20,"scope":"81.2.69.0/24"},
 		"edge":{"outcome":"hit","reason":"hit","pointer":null,"blob":"ram"}}`, q.Get("site"), q.Get("path"), q.Get("ip"))
 }
+
+func whatIf(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("drain") == "moon" {
+		problem(w, 404, "not-found", "edge \"moon\" does not exist")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"moved":{"ipv4":0.5,"ipv6":0.25,"demand":0.4},"moves":[{"from":%q,"to":"nyc","ipv4":0.3,"ipv6":0.15,"demand":0.25},
+		{"from":%q,"to":"sin","ipv4":0.2,"ipv6":0.1,"demand":0.15}],"edges":[]}`, q.Get("drain"), q.Get("drain"))
+}

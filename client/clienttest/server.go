@@ -129,6 +129,7 @@ func (s *Server) handler() http.Handler {
 	})
 	m.HandleFunc("POST /api/v1/fleet/{node}/{verb}", s.drain)
 	m.HandleFunc("GET /api/v1/explain", explain)
+	m.HandleFunc("GET /api/v1/whatif", whatIf)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)

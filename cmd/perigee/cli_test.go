@@ -206,6 +206,17 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s is %s, want %s", arg, got, want)
 		}
 	}
+	r = perigee(t, contact(s), "explain", "--drain", "fra", "--add", "tyo@35.6,139.7").want(t, 0)
+	for _, want := range []string{"fra -> nyc", "25.00 %", "moves", "40.00 %"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("no %q in\n%s", want, r.out)
+		}
+	}
+	if r := perigee(t, contact(s), "explain", "--drain", "moon").want(t, 1); !strings.Contains(r.errOut, "moon") {
+		t.Error(r.errOut)
+	}
+	perigee(t, contact(s), "explain").want(t, 1)
+	perigee(t, contact(s), "explain", "--drain", "fra", "www:/a").want(t, 1)
 	perigee(t, contact(s), "explain", "http://unknown.test/").want(t, 1)
 	perigee(t, contact(s), "explain", "www:/a", "--ip", "nowhere").want(t, 1)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -9,12 +11,22 @@ import (
 
 type explainCmd struct {
 	remote
-	Target string `arg:"" help:"A file, as its URL or as SITE:/path."`
-	IP     string `name:"ip" placeholder:"ADDR" help:"The client's address; this machine's if it is not given."`
+	Target string   `arg:"" optional:"" help:"A file, as its URL or as SITE:/path."`
+	IP     string   `name:"ip" placeholder:"ADDR" help:"The client's address; this machine's if it is not given."`
+	Drain  []string `placeholder:"EDGE" help:"Instead, say which clients would move if this edge were drained; nothing is changed."`
+	Add    []string `sep:"none" placeholder:"NAME@LAT,LON" help:"Instead, say which clients would move to an edge at this place, such as tyo@35.6,139.7."`
 }
 
 // Run explains.
 func (c *explainCmd) Run(a *app) error {
+	switch whatIf := len(c.Drain)+len(c.Add) > 0; {
+	case whatIf && (c.Target != "" || c.IP != ""):
+		return errors.New("--drain and --add are about all clients and files: leave out the file and --ip")
+	case whatIf:
+		return c.whatIf(a)
+	case c.Target == "":
+		return errors.New("name a file, as its URL or as SITE:/path, or ask what would move with --drain or --add")
+	}
 	var ip netip.Addr
 	if c.IP != "" {
 		var err error
@@ -39,6 +51,31 @@ func (c *explainCmd) Run(a *app) error {
 		return a.printJSON(e)
 	}
 	printExplanation(a, e)
+	return nil
+}
+
+// whatIf says what would move.
+func (c *explainCmd) whatIf(a *app) error {
+	cl, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	found, err := cl.WhatIf(a.ctx, c.Drain, c.Add)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return a.printJSON(found)
+	}
+	row := func(what string, s client.Share) {
+		fmt.Fprintf(a.stdout, "%-28s %7.2f %% %7.2f %% %7.2f %%\n", what, 100*s.Demand, 100*s.IPv4, 100*s.IPv6)
+	}
+	fmt.Fprintf(a.stdout, "%-28s %9s %9s %9s\n", "", "demand", "IPv4", "IPv6")
+	row("moves", found.Moved)
+	for _, m := range found.Moves {
+		row(fmt.Sprintf("  %s -> %s", cmp.Or(m.From, "none"), cmp.Or(m.To, "none")), m.Share)
+	}
 	return nil
 }
 

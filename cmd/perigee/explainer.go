@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"perigee/dnsgeo"
+	"perigee/dnsgeo/steer"
 	"perigee/edge/cache"
 	"perigee/fleet/bus"
 	"perigee/object"
@@ -20,6 +21,7 @@ type explainer struct {
 	host    func(object.SiteRecord) string
 	sites   sites
 	m       *member
+	turn    chan struct{} // held by the one question what if that is being worked on
 }
 
 func newExplainer(r *role, m *member, all sites) (*explainer, error) {
@@ -27,7 +29,7 @@ func newExplainer(r *role, m *member, all sites) (*explainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &explainer{sites: all, m: m, zone: r.cfg.Zone.Name}
+	e := &explainer{sites: all, m: m, zone: r.cfg.Zone.Name, turn: make(chan struct{}, 1)}
 	e.host = func(s object.SiteRecord) string {
 		if len(s.Hosts) > 0 {
 			return string(s.Hosts[0])
@@ -91,6 +93,17 @@ func (e *explainer) Explain(ctx context.Context, site object.Site, path object.P
 	}
 	x.Edge = e.ask(ctx, d.Edge, site, path)
 	return x, nil
+}
+
+// WhatIf implements web.Explainer.
+func (e *explainer) WhatIf(ctx context.Context, change steer.Change) (steer.Comparison, error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+		return e.decider.WhatIf(change)
+	case <-ctx.Done():
+		return steer.Comparison{}, ctx.Err()
+	}
 }
 
 // ask asks the chosen edge what it holds.

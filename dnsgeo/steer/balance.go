@@ -38,7 +38,7 @@ func (m Moved) Any() bool { return m.Forced > 0 || m.Returned > 0 }
 //   - they are not at their first edge, and it has been fit and below CapacityRules.Low for Hold and will stay below: they come back, those with the longest detour first, a share of time/CapacityRules.Return of the edge's clients at a time. An edge that has joined the
 //     fleet gets its clients the same way.
 //
-// An edge is filled beyond High only when no edge has room below it, and beyond its capacity only by a place for which no edge has room. A place moves as a
+// What counts is the first edge of an answer. An edge is filled beyond High only when no edge has room below it, and beyond its capacity only by a place for which no edge has room. A place moves as a
 // whole; clients under an override by subnet stay with their order. When no edge is fit, everything stays as it is.
 func (p *Plan) Balance(b Balancing) (*Plan, Moved) {
 	rules := p.in.Policy.rules.Capacity
@@ -71,6 +71,7 @@ type balancer struct {
 
 	cells    []cell
 	fresh    bool // nothing has been decided before
+	measured bool // the clients have followed the last change
 	edges    []memory
 	load     []float64 // by edge, of the cells that are there
 	used     []float64 // measured; NaN when not known
@@ -175,19 +176,21 @@ func (x *balancer) measure() {
 	if !x.fresh && x.now.Sub(x.p.shifts.changed) < x.rules.Settle {
 		return
 	}
-	const steps = 4 // a factor changes by this much at most, unless nothing was known before
+	x.measured = true
+	const steps = 4 // a factor falls to this part at most; it may rise at once, for an edge that says it is full is to be believed
 	var sum, of float64
 	for i, used := range x.used {
 		if math.IsNaN(used) || !x.edges[i].fit || x.load[i] <= 0 {
 			continue
 		}
+		used = max(used, x.capacity[i]/1e6) // nothing times any factor would be nothing for ever
 		sum, of = sum+used, of+x.load[i]
 		ratio := used / x.load[i]
 		if !x.fresh {
-			ratio = min(max(ratio, 1./steps), steps)
+			ratio = max(ratio, 1./steps)
 		}
-		x.edges[i].factor *= max(ratio, 1e-9)
-		x.load[i] *= max(ratio, 1e-9)
+		x.edges[i].factor *= ratio
+		x.load[i] *= ratio
 	}
 	if of == 0 || !x.fresh {
 		return

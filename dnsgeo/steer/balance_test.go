@@ -2,6 +2,9 @@ package steer
 
 import (
 	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +154,86 @@ func TestClientsComeBackSlowly(t *testing.T) {
 	p = Input{Fleet: snapshot(nyc(), sin()), Policy: policy(t, Rules{})}.Plan(p)
 	if same, m := p.Balance(Balancing{DB: db, Demand: d, Now: now}); same != p || m.Any() {
 		t.Errorf("the policy leaves capacity out of account, but %+v", m)
+	}
+}
+
+// TestBalanceUnderAnything: fleets that come, go, change families and loads under every kind of policy. What is decided stays within the pool, loads are
+// numbers, and plan, map and ranking agree.
+func TestBalanceUnderAnything(t *testing.T) {
+	db := embedded(t)
+	rng := rand.New(rand.NewPCG(31, 31))
+	d := around(t, db, 48, 8, 900)
+	for range 3 {
+		rules := randomPolicy(t, rng).rules
+		rules.Capacity = CapacityRules{High: 0.8, Settle: time.Second, Hold: time.Second, Return: time.Minute}
+		pol, now := policy(t, rules), noon
+		var p *Plan
+		for range 8 {
+			s := randomFleet(rng)
+			for i := range s.Nodes {
+				if rng.IntN(3) > 0 {
+					s.Nodes[i] = sends(s.Nodes[i], float64(1+rng.IntN(100)), 1.3*rng.Float64())
+				}
+			}
+			p = Input{Fleet: s, Policy: pol}.Plan(p)
+			for range 3 {
+				now = now.Add(time.Duration(rng.IntN(30)) * time.Second)
+				var m Moved
+				p, m = p.Balance(Balancing{DB: db, Demand: d, Now: now})
+				if !(m.Forced >= 0 && m.Forced <= 1.0001 && m.Returned >= 0 && m.Returned <= 1.0001) {
+					t.Fatalf("%+v was moved", m)
+				}
+			}
+			m := Compile(p, db)
+			for range 100 {
+				a := inside(rng, netip.MustParsePrefix([]string{"81.2.0.0/13", "2a00::/14", "80.0.0.0/4"}[rng.IntN(3)]))
+				n, _ := m.Find(a)
+				planned, _ := p.Find(db, a)
+				for f := range planned.Edges {
+					got := m.Answers()[n].Edges[f]
+					if !slices.Equal(got, planned.Edges[f]) {
+						t.Fatalf("%v: the map says %v, the plan %v", a, got, planned.Edges[f])
+					}
+					r := p.RankAddr(db, a, Family(f))
+					if len(got) > 0 && (r[0].Name != got[0].Name || r[0].Answer != 1) {
+						t.Fatalf("%v: the map says %s, but %s", a, got[0].Name, listed(r))
+					}
+					if len(got) > 0 && got[0].Unfit != "" && !p.Lapsed() && r[0].Reason != LastGood {
+						t.Fatalf("%v is sent to %s, which is %s: %s", a, got[0].Name, got[0].Unfit, listed(r))
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestLoadsAreFollowed: after a night without any client the evening's overload is seen, and while clients follow a change nothing is measured.
+func TestLoadsAreFollowed(t *testing.T) {
+	db := embedded(t)
+	d := around(t, db, 50.1, 8.7, 400)
+	pol := policy(t, Rules{Capacity: CapacityRules{High: 0.9}})
+	p := Input{Fleet: snapshot(sends(fra(), 100, 0.5), sends(nyc(), 1000, 0)), Policy: pol}.Plan(nil)
+	now := noon
+	seconds := func(n int, load float64) (m Moved) {
+		for range n {
+			var one Moved
+			p, one = p.Balance(Balancing{DB: db, Demand: d, Fleet: snapshot(sends(fra(), 100, load), sends(nyc(), 1000, 0)), Now: now})
+			m.Forced, m.Returned = m.Forced+one.Forced, m.Returned+one.Returned
+			now = now.Add(time.Second)
+		}
+		return m
+	}
+	if m := seconds(3600, 0); m.Any() {
+		t.Fatalf("nobody was there, but %+v was moved", m)
+	}
+	if m := seconds(59, 1.2); math.Abs(m.Forced-0.25) > 0.02 || m.Returned != 0 {
+		t.Fatalf("a quarter is too much, %+v was moved", m)
+	}
+	if got := shares(p, db, d)["fra"]; math.Abs(got-0.75) > 0.02 {
+		t.Errorf("fra has %.3f of the clients, want 0.75", got)
+	}
+	if m := seconds(3600, 0.85); m.Any() {
+		t.Errorf("fra is neither full nor below Low, but %+v was moved", m)
 	}
 }
 

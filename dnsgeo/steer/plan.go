@@ -47,7 +47,7 @@ func NewPlan(previous *Plan, s *fleet.Snapshot) *Plan {
 	return in.Plan(previous)
 }
 
-// Plan makes the plan of in. It takes microseconds.
+// Plan makes the plan of in. With 200 edges it takes some 100 microseconds, with hundreds of different lists in the policy's overrides a millisecond.
 //
 // Fit edges make up the pool to choose from. When none is fit, the pool is the first of these that is not empty: edges that drain, are drained or are kept out
 // for flapping, for they still serve; edges that fell silent while they served, or are not reached, for that may be the network's fault; all edges. When the snapshot has no edge at all, the edges
@@ -138,13 +138,13 @@ func (p *Plan) viewOf(l *list) view {
 		}
 	}
 	for f := range v.want {
-		seen := make(map[int32]bool)
+		seen := make([]bool, len(p.edges)) // by domain: there cannot be more than edges
 		for i := range p.edges {
-			if e := &p.edges[i]; v.in[i] && e.Addrs[f].IsValid() {
+			if e := &p.edges[i]; v.in[i] && e.Addrs[f].IsValid() && !seen[e.domain] && v.want[f] < p.in.Policy.rules.Answers {
 				seen[e.domain] = true
+				v.want[f]++
 			}
 		}
-		v.want[f] = min(len(seen), p.in.Policy.rules.Answers)
 	}
 	return v
 }

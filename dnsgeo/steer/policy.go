@@ -82,7 +82,7 @@ type CapacityRules struct {
 	High float64 `json:"high,omitempty"`
 	// Low is the share below which an edge takes clients back; 0 stands for nine tenths of High.
 	Low float64 `json:"low,omitempty"`
-	// Settle is how long loads need to follow a change: two TTLs or so. Meanwhile no load is measured anew; 0 stands for a minute.
+	// Settle is how long loads need to follow a change: two TTLs or so. Meanwhile no load is measured anew and nobody comes back; 0 stands for a minute.
 	Settle time.Duration `json:"settle_ns,omitempty"`
 	// Hold is how long an edge must have been fit and below Low before clients come back to it; 0 stands for a minute.
 	Hold time.Duration `json:"hold_ns,omitempty"`

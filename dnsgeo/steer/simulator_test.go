@@ -27,7 +27,6 @@ type simulator struct {
 	moves []int     // by place
 	total Moved     // since the start, in bytes per second
 	least float64   // what had to move since the start
-	joins float64   // what edges that came back had lost: it may return
 }
 
 const simulated = 4000 // places
@@ -196,10 +195,9 @@ func TestCapacityOverADay(t *testing.T) {
 			}
 		}
 	}
-	recover := func() {
+	restore := func() {
 		for i := range failed {
 			s.nodes[i].Down = false
-			s.joins++
 		}
 		clear(failed)
 	}
@@ -213,7 +211,7 @@ func TestCapacityOverADay(t *testing.T) {
 		slices.SortFunc(ids, func(a, b int) int { return int(km(a) - km(b)) })
 		return ids[:n]
 	}
-	events := map[int]func(){12: fail(42), 20: recover, 40: fail(nearest(5)...), 52: recover, 64: fail(nearest(40)...), 80: recover}
+	events := map[int]func(){12: fail(42), 20: restore, 40: fail(nearest(5)...), 52: restore, 64: fail(nearest(40)...), 80: restore}
 	largest := 0.0
 	for i := range 96 {
 		change := events[i]

@@ -183,6 +183,9 @@ func (x *balancer) km(c *cell) float64 {
 
 // giveBack lets clients come back to their first edges.
 func (x *balancer) giveBack() {
+	if !x.measured {
+		return
+	}
 	homeDemand := make([]float64, len(x.edges))
 	away := make(map[int32][]*cell)
 	for i := range x.cells {

@@ -3,6 +3,7 @@ package steer
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"perigee/dnsgeo/geo"
 	"perigee/fleet"
+	"perigee/object"
 )
 
 // Share is a part of all clients, each number 0 to 1.
@@ -38,7 +40,8 @@ type EdgeShare struct {
 	After  Share  `json:"after"`
 }
 
-// Comparison is what differs between two maps. What counts is the first edge of the answers to the client's own address family.
+// Comparison is what differs between two maps. What counts is the first edge that clients reach over their own family of addresses; where there is none,
+// over the other.
 type Comparison struct {
 	Moved Share       `json:"moved"`
 	Moves []Move      `json:"moves"` // largest demand first, then largest part of IPv4, then by name
@@ -137,8 +140,11 @@ func (m *Map) firsts(number func(string) int32) (of [2][]int32) {
 	for f := range of {
 		for i := range m.answers {
 			name := ""
-			if e := m.answers[i].First(Family(f)); e != nil {
-				name = e.Name
+			for _, f := range []Family{Family(f), IPv4, IPv6} {
+				if e := m.answers[i].First(f); e != nil {
+					name = e.Name
+					break
+				}
 			}
 			of[f] = append(of[f], number(name))
 		}
@@ -165,7 +171,7 @@ type Site struct {
 	Lon  float64 `json:"lon"` // degrees east
 }
 
-// ParseSite reads "tyo@35.6,139.7": a name, a latitude and a longitude in degrees.
+// ParseSite reads "tyo@35.6,139.7": a name, a latitude and a longitude in degrees. Errors wrap object.ErrInvalid.
 func ParseSite(s string) (Site, error) {
 	name, at, _ := strings.Cut(s, "@")
 	lat, lon, _ := strings.Cut(at, ",")
@@ -174,19 +180,22 @@ func ParseSite(s string) (Site, error) {
 	x.Lat, err1 = strconv.ParseFloat(lat, 64)
 	x.Lon, err2 = strconv.ParseFloat(lon, 64)
 	if name == "" || err1 != nil || err2 != nil || !(x.Lat >= -90 && x.Lat <= 90 && x.Lon >= -180 && x.Lon <= 180) {
-		return Site{}, fmt.Errorf("%q is no site; write a name, a latitude and a longitude, like tyo@35.6,139.7", s)
+		return Site{}, fmt.Errorf("%w: %q is no site; write a name, a latitude and a longitude, like tyo@35.6,139.7", object.ErrInvalid, s)
 	}
 	return x, nil
 }
 
+// MaxChanges is how many edges a Change names.
+const MaxChanges = 64
+
 // Change is what might be done to a fleet.
 type Change struct {
 	Drain []string `json:"drain,omitempty"` // names of edges to take out of the answers
-	Add   []Site   `json:"add,omitempty"`   // edges to add, ready and with addresses of both families
+	Add   []Site   `json:"add,omitempty"`   // edges to add, ready and with addresses of the families that the others have
 }
 
 // WhatIf tells what moves when a change has been made and everything has settled: with capacity taken into account, the clients have gone where Balance
-// sends them and have come back. The error says which edge there is not, or is already. It takes about a second on the embedded table.
+// sends them and have come back. An edge to drain that there is not is fs.ErrNotExist, one to add that there is fs.ErrExist, too many are object.ErrInvalid. It takes about a second on the embedded table.
 func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 	if b.Demand == nil {
 		b.Demand = AddressSpace(b.DB)
@@ -207,8 +216,26 @@ func (p *Plan) WhatIf(b Balancing, change Change) (Comparison, error) {
 	return Compare(Compile(p, b.DB), Compile(after, b.DB), b.DB, b.Demand), nil
 }
 
+// addresses returns addresses for documentation (RFC 5737, RFC 3849), to which nobody is sent, of the families that the edges have: a lone edge with IPv6 would
+// draw all who have it.
+func (p *Plan) addresses() (all []netip.AddrPort) {
+	of := [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("[2001:db8::1]:443")}
+	for f, a := range of {
+		if slices.ContainsFunc(p.edges, func(e edge) bool { return e.Addrs[f].IsValid() }) {
+			all = append(all, a)
+		}
+	}
+	if len(all) == 0 {
+		return of[:]
+	}
+	return all
+}
+
 // changed is the input of p with the change in it.
 func (p *Plan) changed(change Change) (Input, error) {
+	if n := len(change.Drain) + len(change.Add); n > MaxChanges {
+		return Input{}, fmt.Errorf("%w: a change of %d edges; it can be of %d", object.ErrInvalid, n, MaxChanges)
+	}
 	in := p.in
 	s := fleet.Snapshot{}
 	if in.Fleet != nil {
@@ -217,7 +244,7 @@ func (p *Plan) changed(change Change) (Input, error) {
 	for _, name := range change.Drain {
 		i := slices.IndexFunc(s.Nodes, func(n fleet.Node) bool { return n.Node == name && n.Role == fleet.RoleEdge })
 		if i < 0 {
-			return Input{}, fmt.Errorf("there is no edge %q to drain", name)
+			return Input{}, fmt.Errorf("edge %q: %w", name, fs.ErrNotExist)
 		}
 		if s.Nodes[i].Fit() {
 			s.Nodes[i].State = fleet.Draining
@@ -225,12 +252,10 @@ func (p *Plan) changed(change Change) (Input, error) {
 	}
 	for _, a := range change.Add {
 		if slices.ContainsFunc(s.Nodes, func(n fleet.Node) bool { return n.Node == a.Name }) {
-			return Input{}, fmt.Errorf("there is a node %q already: add the edge under another name", a.Name)
+			return Input{}, fmt.Errorf("node %q: %w", a.Name, fs.ErrExist)
 		}
-		// Addresses for documentation (RFC 5737, RFC 3849): nobody is sent there.
 		s.Nodes = append(s.Nodes, fleet.Node{Report: fleet.Report{Format: 1, Node: a.Name, Role: fleet.RoleEdge, State: fleet.Ready,
-			Place: fleet.Place{Name: a.Name, Lat: a.Lat, Lon: a.Lon},
-			Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("[2001:db8::1]:443")}}})
+			Place: fleet.Place{Name: a.Name, Lat: a.Lat, Lon: a.Lon}, Addrs: p.addresses()}})
 	}
 	in.Fleet = &s
 	return in, nil
@@ -244,7 +269,7 @@ func (p *Plan) settled(in Input, b Balancing) *Plan {
 	for i := range x.edges { // long after the change, so that whoever may come back has
 		x.edges[i].since, x.edges[i].returned = time.Time{}, time.Time{}
 	}
-	x.now = time.Time{}.Add(x.rules.Hold + x.rules.Return)
+	x.now, x.measured = time.Time{}.Add(x.rules.Hold+x.rules.Return), true
 	x.giveBack()
 	x.shed()
 	x.house()

@@ -76,6 +76,10 @@ func TestWhatIfAdd(t *testing.T) {
 	if c.Moved.IPv4 < 0.03 || c.Moved.IPv4 > 0.5 || c.Moves[0].From != "sin" {
 		t.Errorf("%+v", c)
 	}
+	only4 := NewPlan(nil, snapshot(node("fra", 50.11, 8.68, "192.0.2.1"), node("sin", 1.35, 103.82, "192.0.2.3")))
+	if c, err := only4.WhatIf(Balancing{DB: db}, Change{Add: []Site{site}}); err != nil || c.Moved.IPv6 > 0.6 || c.Moved.IPv6 == 0 || c.Moves[0].From == "" {
+		t.Errorf("a fleet without IPv6: %+v, %v", c, err)
+	}
 	same := Compile(p, db)
 	if c := Compare(same, same, db, nil); len(c.Moves) != 0 || c.Moved != (Share{}) || len(c.Edges) != 3 {
 		t.Errorf("nothing has changed, but %+v", c)
@@ -84,8 +88,8 @@ func TestWhatIfAdd(t *testing.T) {
 		change Change
 		want   string
 	}{
-		{Change{Drain: []string{"xxx"}}, `no edge "xxx"`},
-		{Change{Add: []Site{{Name: "fra"}}}, `a node "fra" already`},
+		{Change{Drain: []string{"xxx"}}, `edge "xxx": file does not exist`},
+		{Change{Add: []Site{{Name: "fra"}}}, `node "fra": file already exists`},
 	} {
 		if _, err := p.WhatIf(Balancing{DB: db}, x.change); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%+v: %v", x.change, err)

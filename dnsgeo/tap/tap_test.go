@@ -293,6 +293,9 @@ func TestSocket(t *testing.T) {
 		}()
 		tap := mustOpen(t, Config{Socket: l.Addr().String(), Identity: "ns1", Version: "perigee"})
 		stop := run(t, tap)
+		for !tap.Connected() { // what is told before that is lost, as it should be
+			time.Sleep(time.Millisecond)
+		}
 		const cores, each = 3, 1000
 		var wg sync.WaitGroup
 		for core := range cores {
