@@ -50,12 +50,16 @@ func TestListenerMeasuresWhatWasDelivered(t *testing.T) {
 	if n := table.Stats().Added; n != 0 {
 		t.Errorf("a connection without an answer was measured: %d", n)
 	}
-	exchange([]byte("hello"))
+	exchange(make([]byte, minDelivered/2))
+	if n := table.Stats().Added; n != 0 {
+		t.Errorf("a connection with half an answer was measured: %d", n)
+	}
+	exchange(make([]byte, minDelivered))
 	if n := table.Stats().Added; n != 1 {
 		t.Errorf("measured %d times", n)
 	}
 	for range MinReport - 1 {
-		exchange([]byte("hello"))
+		exchange(make([]byte, minDelivered))
 	}
 	got := table.Take(1)
 	if len(got) != 1 || got[0].Prefix != netip.MustParsePrefix("127.0.0.0/24") || got[0].Micros == 0 || got[0].Micros > 1_000_000 || got[0].N != MinReport {
