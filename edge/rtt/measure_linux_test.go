@@ -69,3 +69,25 @@ func TestListenerMeasuresWhatWasDelivered(t *testing.T) {
 		t.Error("measured no descriptor")
 	}
 }
+
+func BenchmarkMeasure(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	raw, err := client.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		for b.Loop() {
+			Measure(int(fd))
+		}
+	})
+}
