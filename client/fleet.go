@@ -18,6 +18,8 @@ type Fleet struct {
 	// Now is when the answer was made, by the clock that also sets Node.Heard.
 	Now   time.Time `json:"now,omitzero"`
 	Nodes []Node    `json:"nodes"`
+	// Frozen is set while this is what was known last, because the API has lost touch with the fleet.
+	Frozen *fleet.Frozen `json:"frozen,omitempty"`
 }
 
 // Node is a node as the API sees it.

@@ -29,6 +29,7 @@ type Config struct {
 	Storage Storage `yaml:"storage"`
 	Bus     Bus     `yaml:"bus"`
 	DNS     DNS     `yaml:"dns"`
+	Probe   Probe   `yaml:"probe"`
 	Edge    Edge    `yaml:"edge"`
 	Edges   []Edge  `yaml:"edges"`
 	Admin   Admin   `yaml:"admin"`
@@ -152,6 +153,18 @@ func (c *Config) GeoFiles() []string {
 	return []string{filepath.Join(c.Data, "geo.mmdb")}
 }
 
+// Probe is who asks the edges whether they serve, and how.
+type Probe struct {
+	DNS     bool     `yaml:"dns"`
+	Edges   bool     `yaml:"edges"`
+	Every   Duration `yaml:"every"`
+	Timeout Duration `yaml:"timeout"`
+	Down    int      `yaml:"down"`
+	Up      int      `yaml:"up"`
+	Path    string   `yaml:"path"`
+	Host    string   `yaml:"host"`
+}
+
 // Edge is one edge.
 type Edge struct {
 	Name        string             `yaml:"name"`
@@ -162,6 +175,7 @@ type Edge struct {
 	CacheSize   Bytes              `yaml:"cache_size"`
 	RAM         Bytes              `yaml:"ram"`
 	OnPartition object.OnPartition `yaml:"on_partition"`
+	MeasureRTT  bool               `yaml:"measure_rtt"`
 	PullAllow   []netip.Prefix     `yaml:"pull_allow"`
 	AccessLog   AccessLog          `yaml:"access_log"`
 	Admin       string             `yaml:"admin"`

@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	v.storage()
 	v.bus()
 	v.dns()
+	v.probe()
 	v.edges()
 	v.admin("admin.listen", c.Admin.Listen)
 	if t := c.Admin.Token.Reveal(); t != "" && len(t) < minToken {
@@ -239,6 +240,28 @@ func (v validator) bus() {
 	if v.listen("bus.listen", b.Listen) && !keys.Loopback(b.Listen) {
 		v.guarded("bus.listen", "bus.control_password", b.ControlPassword)
 		v.guarded("bus.listen", "bus.edge_password", b.EdgePassword)
+	}
+}
+
+func (v validator) probe() {
+	p := v.c.Probe
+	if p.Every.Std() < 100*time.Millisecond || p.Every.Std() > time.Minute {
+		v.bad("probe.every", "%v is not between 100ms and 1m", p.Every)
+	}
+	if p.Timeout.Std() < 10*time.Millisecond || p.Timeout.Std() > time.Minute {
+		v.bad("probe.timeout", "%v is not between 10ms and 1m", p.Timeout)
+	}
+	if p.Down < 1 || p.Down > 100 {
+		v.bad("probe.down", "%d is not between 1 and 100", p.Down)
+	}
+	if p.Up < 1 || p.Up > 100 {
+		v.bad("probe.up", "%d is not between 1 and 100", p.Up)
+	}
+	if _, err := url.ParseRequestURI(p.Path); err != nil || !strings.HasPrefix(p.Path, "/") {
+		v.bad("probe.path", "%q is no path; write one that begins with '/'", p.Path)
+	}
+	if _, err := object.ParseHost(p.Host); err != nil {
+		v.bad("probe.host", "%v", err)
 	}
 }
 

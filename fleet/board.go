@@ -92,12 +92,13 @@ func (b *Board) Receive(r *Report) error {
 	if old != nil {
 		n.Unreachable, n.Seen, n.Held = old.Unreachable, old.Seen, old.Held
 	}
+	thawed := false
 	if r.Node != b.self {
 		b.frozen.heard = n.Heard
-		b.freeze(func(f *freezing) { f.deaf = false })
+		thawed = b.freeze(func(f *freezing) { f.deaf = false })
 	}
 	b.set(n)
-	if old == nil || !sameVote(old, n) {
+	if thawed || old == nil || !sameVote(old, n) {
 		b.recount()
 	}
 	b.publish()

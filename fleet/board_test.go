@@ -108,6 +108,44 @@ func TestFrozenBoardKeepsLastView(t *testing.T) {
 	})
 }
 
+// Without a verdict an edge is what it says of itself, but while the view is frozen it stays as it was.
+func TestVerdictsGoneWhileFrozen(t *testing.T) {
+	b := fleet.NewBoard(clock.System)
+	b.Receive(report("fra", 1, fleet.Ready))
+	dns := func(seq uint64, blind bool) {
+		r := report("dns", seq, fleet.Ready)
+		r.Role, r.Blind = fleet.RoleDNS, blind
+		if !blind {
+			r.Probes = map[string]fleet.Verdict{"fra": {}, "unknown": {Up: true}}
+		}
+		b.Receive(r)
+	}
+	why := func(want fleet.Unfit) {
+		t.Helper()
+		if got := b.Snapshot().Find("fra").Why(); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	why("")
+	dns(1, false)
+	why(fleet.UnfitUnreachable)
+	b.Freeze(true)
+	dns(2, true)
+	why(fleet.UnfitUnreachable)
+	gen := b.Snapshot().Gen
+	b.Freeze(false)
+	why("")
+	if b.Snapshot().Gen == gen {
+		t.Error("Gen did not rise: steering would not notice")
+	}
+	// What the prober said last does not count once it is gone.
+	dns(3, false)
+	why(fleet.UnfitUnreachable)
+	r := report("dns", 4, fleet.Stopping)
+	b.Receive(r)
+	why("")
+}
+
 func TestReports(t *testing.T) {
 	b := fleet.NewBoard(clock.System)
 	b.Receive(report("fra", 5, fleet.Ready))

@@ -61,6 +61,7 @@ func (b *Board) Freeze(noBus bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeze(func(f *freezing) { f.noBus = noBus })
+	b.recount()
 	b.publish()
 }
 
@@ -76,31 +77,30 @@ func (b *Board) Blind(blind bool) {
 	b.publish()
 }
 
-// freeze changes a cause; b.mu is held.
-func (b *Board) freeze(change func(*freezing)) {
+// freeze changes a cause and reports whether the view has begun or ceased to be frozen, or is so for another reason; b.mu is held.
+func (b *Board) freeze(change func(*freezing)) bool {
 	was, now := b.frozen.why(), b.clock.Now()
 	change(&b.frozen)
 	is := b.frozen.why()
 	if was == is {
-		return
+		return false
 	}
 	b.dirty = true
 	quiet := b.frozen.heard.IsZero() // at the start, which is frozen until the bus is there
 	switch {
 	case is == "":
 		b.frozen.thawed = now
-		if quiet {
-			return
+		if !quiet {
+			b.log.Info("the view of the fleet follows the reports again", "frozen_for", now.Sub(b.frozen.since).Round(time.Millisecond))
 		}
-		b.log.Info("the view of the fleet follows the reports again", "frozen_for", now.Sub(b.frozen.since).Round(time.Millisecond))
-		return
+		return true
 	case was == "":
 		b.frozen.since = now
 	}
-	if quiet {
-		return
+	if !quiet {
+		b.log.Warn("the view of the fleet is frozen: it stays as it was last known to be", "why", string(is), "since", b.frozen.since)
 	}
-	b.log.Warn("the view of the fleet is frozen: it stays as it was last known to be", "why", string(is), "since", b.frozen.since)
+	return true
 }
 
 // takeBack forgives the silences that began with the fault that made the node blind; b.mu is held.

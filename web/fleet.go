@@ -18,6 +18,8 @@ type fleetView struct {
 	// Now is when the view was made, by the clock that also sets Heard: the age of a report is the difference.
 	Now   time.Time  `json:"now"`
 	Nodes []nodeView `json:"nodes"`
+	// Frozen is set while this is what was known last, because this process has lost touch with the fleet.
+	Frozen *fleet.Frozen `json:"frozen,omitempty"`
 }
 
 type nodeView struct {
@@ -32,7 +34,7 @@ func (s *Server) fleetView(snap *fleet.Snapshot) fleetView {
 	for i := range snap.Nodes {
 		head = later(head, snap.Nodes[i].Position)
 	}
-	v := fleetView{Gen: snap.Gen, Now: s.cfg.Clock.Now().UTC(), Nodes: make([]nodeView, len(snap.Nodes))}
+	v := fleetView{Gen: snap.Gen, Frozen: snap.Frozen, Now: s.cfg.Clock.Now().UTC(), Nodes: make([]nodeView, len(snap.Nodes))}
 	for i := range snap.Nodes {
 		v.Nodes[i].Node = snap.Nodes[i]
 		p := snap.Nodes[i].Position

@@ -208,6 +208,8 @@ func stateOf(n fleet.Node) string {
 		return "stopped"
 	case n.Down:
 		return "down"
+	case n.State == fleet.Ready && !n.Fit():
+		return string(n.Why())
 	}
 	return string(n.State)
 }

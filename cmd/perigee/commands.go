@@ -114,11 +114,15 @@ func (c *edgeCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		client, err := r.connectBus(a.ctx, e.Name, asNode, nil, nil)
+		client, m, err := r.joinAsEdge(a.ctx, e)
 		if err != nil {
 			return errors.Join(err, ln.Close(), r.stop())
 		}
-		_, n, err := r.startEdge(a.ctx, e, ln, client)
+		var blind func(bool)
+		if m != nil {
+			blind = m.board.Blind
+		}
+		_, n, err := r.startEdge(a.ctx, e, ln, client, m, blind)
 		if err == nil {
 			err = r.startAdmin(c.addr(r.cfg, e.Admin), *n)
 		}
@@ -182,9 +186,8 @@ func (c *dnsCmd) Run(a *app) error {
 		if err != nil {
 			return errors.Join(err, r.stop())
 		}
-		s, n, err := r.startDNS(m)
+		s, n, err := r.startDNS(c.Name, m)
 		if err == nil {
-			r.report(c.Name, fleet.RoleDNS, m.bus)
 			err = r.startAdmin(c.addr(r.cfg, d.Admin), *n)
 		}
 		if err != nil {

@@ -40,13 +40,20 @@ func (c *fleetListCmd) Run(a *app) error {
 	for i := range f.Nodes {
 		fmt.Fprintln(w, strings.Join(fleetRow(&f.Nodes[i], f.Now), "\t"))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || f.Frozen == nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "This view is frozen since %s (%s): it is what was known last.\n", f.Frozen.Since.Format(time.DateTime), f.Frozen.Why)
+	return err
 }
 
 func fleetRow(n *client.Node, now time.Time) []string {
 	state := string(n.State)
 	if n.Down {
 		state = "down (was " + state + ")"
+	}
+	if why := n.Why(); why == fleet.UnfitUnreachable || why == fleet.UnfitFlapping {
+		state = string(why) + " (says " + state + ")"
 	}
 	place := n.Place.Name
 	if n.Place.Country != "" {

@@ -136,8 +136,8 @@ func (r *role) connectBus(ctx context.Context, name string, a account, in *bus.S
 	return c, nil
 }
 
-// startEdge starts one edge on ln.
-func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c *bus.Client) (*edge.Node, *admin.Node, error) {
+// startEdge starts one edge on ln. m is the fleet that it probes, if edges are to do so; blind hears when it reaches nobody, nil if the view is not its own.
+func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c *bus.Client, m *member, blind func(bool)) (*edge.Node, *admin.Node, error) {
 	reader, err := origin.NewReader(r.edgeBucket())
 	if err != nil {
 		return nil, nil, err
@@ -151,17 +151,22 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 	if err != nil {
 		return nil, nil, fmt.Errorf("edge %s: %w", e.Name, err)
 	}
+	observed := func(*fleet.Report) {}
 	n, err := edge.NewNode(edge.NodeConfig{
 		Name: e.Name, Place: e.Place.Fleet(), Addrs: addrs, Listener: ln, Dir: e.Cache,
 		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, OnPartition: e.OnPartition},
 		Log:    c.Log(bus.LogConfig{}),
 		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access, PullAllow: e.PullAllow,
+		MeasureRTT: e.MeasureRTT, Observed: func(rep *fleet.Report) { observed(rep) },
 	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("edge %s: %w", e.Name, err), access.Close())
 	}
 	reg := admin.NewRegistry()
 	n.Measure(edge.NewMetrics(reg, n.Engine()))
+	if m != nil && r.cfg.Probe.Edges {
+		observed = r.prober(e.Name, e.Place.Fleet(), m, blind, n.Kick, reg).Fill
+	}
 	stop, err := c.ServeControl(e.Name, control(n))
 	if err != nil {
 		return nil, nil, errors.Join(err, n.Close())

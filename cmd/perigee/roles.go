@@ -24,6 +24,7 @@ import (
 	"perigee/fleet"
 	"perigee/fleet/admin"
 	"perigee/fleet/bus"
+	"perigee/fleet/latency"
 	"perigee/keys"
 	"perigee/object"
 	"perigee/origin"
@@ -37,12 +38,13 @@ type member struct {
 	bus     *bus.Client
 	board   *fleet.Board
 	tracker *purge.Tracker
+	latency *latency.Aggregator // of a process with a DNS server, once that is started
 }
 
 // joinFleet connects to the bus and keeps a board that freezes while the bus is gone. file, if not "", keeps the last known
 // fleet over restarts.
 func (r *role) joinFleet(ctx context.Context, name string, a account, in *bus.Server, file string) (*member, error) {
-	m := &member{board: fleet.NewBoard(r.clock), tracker: purge.NewTracker(r.clock, 10_000)}
+	m := &member{board: fleet.NewBoardOf(fleet.BoardConfig{Self: name, Clock: r.clock, Log: r.log}), tracker: purge.NewTracker(r.clock, 10_000)}
 	if file != "" {
 		if err := m.board.Load(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.log.Warn("the last known fleet is lost", "err", err)
@@ -99,8 +101,8 @@ func (r *role) report(name string, role fleet.Role, c *bus.Client) {
 	r.start("reports of "+name, rep.Run)
 }
 
-// startDNS starts the DNS server.
-func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
+// startDNS starts the DNS server, and its reports under that name.
+func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, error) {
 	d := r.cfg.DNS
 	if err := os.MkdirAll(d.State, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make state directory: %w", err)
@@ -146,6 +148,10 @@ func (r *role) startDNS(m *member) (*dnsgeo.Server, *admin.Node, error) {
 	dnsgeo.RegisterMetrics(reg, s)
 	registerDNSParts(reg, &c)
 	update.RegisterMetrics(reg, places, updates)
+	if m.latency, err = r.addUpLatency(m, places, reg); err != nil {
+		return nil, nil, err
+	}
+	r.reportDNS(name, m, reg)
 	ready := func() error {
 		if !names.Known() {
 			return errors.New("the sites are not known yet")

@@ -78,19 +78,18 @@ func (r *role) startUp(ctx context.Context) (*addresses, error) {
 	var running []*edge.Node
 	for i, e := range r.cfg.Edges {
 		at.Edges[e.Name] = listeners[i].Addr().String()
-		n, a, err := r.startEdge(ctx, e, listeners[i], m.bus)
+		n, a, err := r.startEdge(ctx, e, listeners[i], m.bus, m, nil)
 		if err != nil {
 			return nil, closeAll(err, listeners[i:])
 		}
 		running = append(running, n)
 		admins[e.Name] = *a
 	}
-	dns, a, err := r.startDNS(m)
+	dns, a, err := r.startDNS("dns", m)
 	if err != nil {
 		return nil, err
 	}
 	at.DNS, admins["dns"] = dns.Addr().String(), *a
-	r.report("dns", fleet.RoleDNS, m.bus)
 	ln, a, err := r.startAPI(ctx, m)
 	if err != nil {
 		return nil, err
