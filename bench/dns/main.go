@@ -23,6 +23,7 @@ type options struct {
 	perigee, out, dir, only string
 	rounds, outstanding     int
 	seconds, churn          float64
+	patience                float64
 }
 
 func main() {
@@ -42,6 +43,7 @@ func main() {
 	flag.IntVar(&o.outstanding, "outstanding", 128, "queries without an answer at any time")
 	flag.Float64Var(&o.seconds, "seconds", 3, "of each measurement")
 	flag.Float64Var(&o.churn, "churn", 10, "seconds of the measurement during which the fleet changes")
+	flag.Float64Var(&o.patience, "patience", 20, "seconds to wait for a machine at rest before each measurement")
 	flag.Parse()
 	if err := run(o); err != nil {
 		log.Fatal(err)

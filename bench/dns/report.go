@@ -68,9 +68,11 @@ that the address is one of the edges' (or the static name's own), the OPT record
 
 CPU is the server's user and system time per query, and what to compare: ×, the peer's in terms of Perigee's, does not depend on the load generator. Queries a second do as soon as
 *busy*, the share of the time in which the server computed, is below 100 %%: then the generator was slower than the server. *load* is the generator's own CPU per query. With a fixed number of
-queries outstanding the median latency is that number divided by the rate.
+queries outstanding the median latency is that number divided by the rate. A measurement waits until the machine is at rest and is repeated, up to %d times, if others used more than
+%.0f %% of it meanwhile; in the worst that was kept they used %.1f %%.
 
-`, steeredNames, staticNames, b.world.networks, serverCore, loadCore, b.outstanding, b.rounds, b.seconds)
+`, steeredNames, staticNames, b.world.networks, serverCore, loadCore, b.outstanding, b.rounds, b.seconds, tries, 100*disturbed, 100*b.worst())
+	b.behind(&t, servers)
 	series, edges := b.fields()
 	for _, n := range edges {
 		fmt.Fprintf(&t, "## %d edges\n\n", n)
@@ -80,6 +82,39 @@ queries outstanding the median latency is that number divided by the rate.
 	b.churnTable(&t)
 	t.WriteString("\n![CPU per query](dns-cpu.svg)\n\nThe commands: `make bench-peers` once, then `make bench`; this page alone: `go build -o bin/bench-dns ./bench/dns && bin/bench-dns`.\n")
 	return t.String()
+}
+
+// worst returns the largest share of the machine that others used during a measurement.
+func (b *bench) worst() (share float64) {
+	for _, s := range b.samples {
+		share = max(share, s.others)
+	}
+	return share
+}
+
+// even is by how much two CPU times must differ to be called different.
+const even = 0.03
+
+// behind lists where a peer needs less CPU than Perigee.
+func (b *bench) behind(t *strings.Builder, servers []server) {
+	t.WriteString("Where Perigee is behind in CPU per query (by more than 3 %):\n\n")
+	series, edges := b.fields()
+	none := true
+	for _, n := range edges {
+		for _, sc := range series {
+			us, _ := b.median("perigee", sc, n)
+			for _, s := range servers {
+				if m, ok := b.median(s.name, sc, n); ok && m.cpu < us.cpu*(1-even) {
+					fmt.Fprintf(t, "- %s, %d edges: %s %.2f µs, Perigee %.2f µs\n", sc, n, s.name, m.cpu, us.cpu)
+					none = false
+				}
+			}
+		}
+	}
+	if none {
+		t.WriteString("- nowhere in these series\n")
+	}
+	t.WriteString("\n")
 }
 
 func (b *bench) table(t *strings.Builder, servers []server, series []string, edges int) {
