@@ -174,6 +174,7 @@ type Edge struct {
 	Cache       string             `yaml:"cache"`
 	CacheSize   Bytes              `yaml:"cache_size"`
 	RAM         Bytes              `yaml:"ram"`
+	Capacity    Bytes              `yaml:"capacity"` // per second
 	OnPartition object.OnPartition `yaml:"on_partition"`
 	MeasureRTT  bool               `yaml:"measure_rtt"`
 	PullAllow   []netip.Prefix     `yaml:"pull_allow"`

@@ -22,6 +22,7 @@ type DNS struct {
 	ListenTLS string         `yaml:"listen_tls"`
 	TLSCert   string         `yaml:"tls_cert"`
 	TLSKey    string         `yaml:"tls_key"`
+	Policy    string         `yaml:"policy"`
 	Zones     []DNSZone      `yaml:"zones"`
 	TSIGKeys  []TSIGKey      `yaml:"tsig_keys"`
 
@@ -103,6 +104,7 @@ func (v validator) dns() {
 	}
 	v.admin("dns.admin", d.Admin)
 	v.geo(d)
+	v.policy(d.Policy)
 	v.dnsLog(d.Log)
 	v.dnsTap(d.Tap)
 	v.dnsGuards(d.Limit, d.Cookies)

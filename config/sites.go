@@ -213,8 +213,12 @@ func (r declReader) table(y *yaml.Node, t reflect.Type, path []string) any {
 	if known {
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			ft := t.Field(i).Type
+			if ft == reflect.TypeFor[time.Duration]() { // people write 5ms, and not 5000000 of step_ns
+				name = strings.TrimSuffix(name, "_ns")
+			}
 			if name != "-" {
-				fields[name] = t.Field(i).Type
+				fields[name] = ft
 			}
 		}
 	}
@@ -234,9 +238,23 @@ func (r declReader) table(y *yaml.Node, t reflect.Type, path []string) any {
 			r.ms.add(at(r.name, k.Line), strings.Join(below, "."), "it is given twice")
 			continue
 		}
+		if ft == reflect.TypeFor[time.Duration]() {
+			out[k.Value+"_ns"] = r.duration(y.Content[i+1], below)
+			out[k.Value] = nil
+			continue
+		}
 		out[k.Value] = r.value(y.Content[i+1], ft, below)
 	}
 	return out
+}
+
+// duration converts a text such as 5ms to nanoseconds.
+func (r declReader) duration(y *yaml.Node, path []string) any {
+	d, err := time.ParseDuration(y.Value)
+	if y.Kind != yaml.ScalarNode || err != nil {
+		r.ms.add(at(r.name, y.Line), strings.Join(path, "."), "%q is no duration, such as 500ms, 10s or 5m", y.Value)
+	}
+	return int64(d)
 }
 
 // elem returns the type of a list's or table's members, nil if t is neither.

@@ -230,7 +230,9 @@ func (s *Server) account(q *query, client netip.Addr, o outcome) {
 	edge := ""
 	if len(o.edges) > 0 {
 		edge = o.edges[0].Name
-		s.counters.Steered.Add(1)
+		if s.counters.Steered.Add(1)%demandSample == 0 {
+			s.demand.count(client)
+		}
 		if o.plan.Lapsed() {
 			s.counters.LastGood.Add(1)
 		}

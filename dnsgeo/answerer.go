@@ -19,7 +19,8 @@ type answerer struct {
 	now   time.Time // of the batch
 	q     asked
 	t     tally
-	made  made // how the last answer was
+	made  made   // how the last answer was
+	seen  uint64 // steered answers
 }
 
 // begin begins a batch.
@@ -66,6 +67,11 @@ func (a *answerer) make(packet []byte, from netip.AddrPort, out []byte) int {
 	if a.q.read(packet, from.Addr()) && a.bake(from.Addr()) && a.hot != nil {
 		if n := a.hot.answer(&a.q, packet, from.Addr(), out, &a.t); n > 0 {
 			a.made.scope, a.made.edge = a.q.scope, a.q.edge
+			if a.q.edge != "" {
+				if a.seen++; a.seen%demandSample == 0 {
+					a.s.demand.count(a.q.from)
+				}
+			}
 			return n
 		}
 	}

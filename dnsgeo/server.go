@@ -55,7 +55,7 @@ type Config struct {
 	Geo   *geo.Holder
 
 	// What steering goes by, of this moment; called for each query, must not block. Each may be nil, and return nil: the nearest edge, no latencies, and
-	// the address space as the demand.
+	// as the demand the queries that were counted here, or, while there are few, the address space.
 	Policy    func() *steer.Policy
 	Latencies func() *steer.Latencies
 	Demand    func() *steer.Demand
@@ -90,6 +90,7 @@ type Server struct {
 	service  service // nil when there are no HTTPS records
 	names    func() *Names
 	steering *steering
+	demand   *demand
 	signer   *sign.Signer // nil when the zone is not signed
 	ttl      uint32
 	counters Counters
@@ -138,6 +139,9 @@ func New(c Config) (*Server, error) {
 	}
 	if s.streams, err = newStreams(&c); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
+	}
+	if s.demand = newDemand(c.Geo, c.Clock); c.Demand == nil {
+		c.Demand = s.Demand
 	}
 	s.steering = newSteering(&c, &s.counters.Compiled, s.prepare)
 	if c.Listen != "" {
@@ -251,6 +255,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.steering.run(ctx) })
+	wg.Go(func() { s.demand.run(ctx) })
 	wg.Go(func() { s.zones.run(ctx, s.udp != nil) })
 	if s.udp == nil {
 		wg.Wait()

@@ -14,14 +14,15 @@ import (
 
 // loadMeter turns counters into rates, once a second.
 type loadMeter struct {
-	clock  clock.Clock
-	server *Server
-	latest atomic.Pointer[fleet.Load]
+	clock    clock.Clock
+	server   *Server
+	capacity float64 // bytes per second to clients; 0 when it is not known
+	latest   atomic.Pointer[fleet.Load]
 }
 
-func newLoadMeter(c clock.Clock, s *Server) *loadMeter {
-	m := &loadMeter{clock: c, server: s}
-	m.latest.Store(&fleet.Load{Headroom: 1})
+func newLoadMeter(c clock.Clock, s *Server, capacity float64) *loadMeter {
+	m := &loadMeter{clock: c, server: s, capacity: capacity}
+	m.latest.Store(&fleet.Load{Headroom: 1, Capacity: capacity})
 	return m
 }
 
@@ -48,10 +49,14 @@ func (m *loadMeter) run(ctx context.Context) error {
 		if secs <= 0 {
 			continue
 		}
-		m.latest.Store(&fleet.Load{
-			Requests: float64(r-requests) / secs, Sent: float64(s-sent) / secs, Memory: processMemory(), Headroom: 1,
+		l := &fleet.Load{
+			Requests: float64(r-requests) / secs, Sent: float64(s-sent) / secs, Memory: processMemory(), Headroom: 1, Capacity: m.capacity,
 			CPU: min(1, (p-cpu).Seconds()/secs/float64(runtime.NumCPU())),
-		})
+		}
+		if m.capacity > 0 {
+			l.Headroom = min(1, max(0, 1-l.Sent/m.capacity))
+		}
+		m.latest.Store(l)
 		at, requests, sent, cpu = now, r, s, p
 	}
 }

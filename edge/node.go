@@ -40,6 +40,8 @@ type NodeConfig struct {
 	PullAllow []netip.Prefix
 	// MeasureRTT measures how long packets take to clients, for the reports. See package edge/rtt.
 	MeasureRTT bool
+	// Capacity is what the node can send to clients, in bytes per second; 0 when it is not known.
+	Capacity float64
 	// Observed adds to each report what the node sees of others; nil for nothing. It must not block.
 	Observed func(*fleet.Report)
 	// Grace is how long requests in progress may go on after the end of Run's context; 0 means 10 s.
@@ -85,7 +87,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	n.server = NewServer(ServerConfig{
 		Node: cfg.Name, Engine: n.engine, Clock: cfg.Clock, Log: cfg.Logger, Access: cfg.Access, PullAllow: cfg.PullAllow, RTT: n.rtt,
 	})
-	n.load = newLoadMeter(cfg.Clock, n.server)
+	n.load = newLoadMeter(cfg.Clock, n.server, cfg.Capacity)
 	if _, err := os.Stat(n.drainFile()); err == nil {
 		n.drained = true
 	}

@@ -40,7 +40,12 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
+	st, err := r.steer()
+	if err != nil {
+		return err
+	}
 	dc := dnsgeo.Config{
+		Policy: st.policy.Load,
 		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
 		Geo: places, Log: r.log, Clock: r.clock,
 	}

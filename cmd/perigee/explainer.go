@@ -36,7 +36,10 @@ func newExplainer(r *role, m *member, all sites) (*explainer, error) {
 		}
 		return string(r.cfg.Zone.HostOf(s.Site))
 	}
-	c := r.dnsConfig("", e.names, m.board, places)
+	c, err := r.dnsConfig("", e.names, m.board, places)
+	if err != nil {
+		return nil, err
+	}
 	if e.decider, err = dnsgeo.New(c); err != nil {
 		return nil, err
 	}

@@ -24,11 +24,12 @@ import (
 
 // role is what every role command works with.
 type role struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	clock  clock.Clock
-	out    io.Writer
-	places *geo.Holder // see geo
+	cfg      *config.Config
+	log      *slog.Logger
+	clock    clock.Clock
+	out      io.Writer
+	places   *geo.Holder // see geo
+	steering *steered    // see steer
 	*parts
 }
 
@@ -157,7 +158,7 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, OnPartition: e.OnPartition},
 		Log:    c.Log(bus.LogConfig{}),
 		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access, PullAllow: e.PullAllow,
-		MeasureRTT: e.MeasureRTT, Observed: func(rep *fleet.Report) { observed(rep) },
+		MeasureRTT: e.MeasureRTT, Capacity: float64(e.Capacity), Observed: func(rep *fleet.Report) { observed(rep) },
 	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("edge %s: %w", e.Name, err), access.Close())
