@@ -12,6 +12,7 @@ import (
 type DNS struct {
 	Listen    string    `yaml:"listen"`
 	TTL       Duration  `yaml:"ttl"`
+	TTLSteady Duration  `yaml:"ttl_steady"`
 	Geo       []string  `yaml:"geo"`
 	GeoUpdate GeoUpdate `yaml:"geo_update"`
 	State     string    `yaml:"state"`
@@ -101,6 +102,9 @@ func (v validator) dns() {
 	v.listen("dns.listen", d.Listen)
 	if d.TTL.Std() < time.Second || d.TTL.Std() > 24*time.Hour || d.TTL.Std()%time.Second != 0 {
 		v.bad("dns.ttl", "%v is not a whole number of seconds between 1s and 24h", d.TTL)
+	}
+	if s := d.TTLSteady.Std(); s < 0 || s > 24*time.Hour || s%time.Second != 0 {
+		v.bad("dns.ttl_steady", "%v is not a whole number of seconds up to 24h", d.TTLSteady)
 	}
 	v.admin("dns.admin", d.Admin)
 	v.geo(d)

@@ -201,8 +201,9 @@ func (s *Server) steer(q *query, client netip.Addr, z *zone, m *dns.Msg, f *foun
 	if len(o.edges) == 0 {
 		s.withoutEdge(*o, z, m, f)
 	}
+	ttl := s.steady.ttl(o.edges)
 	for _, e := range o.edges {
-		m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], s.ttl))
+		m.Answer = append(m.Answer, addressRecord(o.steered, e.Addrs[o.family], ttl))
 	}
 }
 

@@ -54,7 +54,7 @@ func (s *Server) Decide(name string, client netip.Addr, qtype uint16) Decision {
 	m := q.reply(dns.RcodeSuccess)
 	if o := s.content(&q, client, m); o.steered != "" {
 		out.explain(o, client)
-		out.TTL = int(s.ttl)
+		out.TTL = int(s.steady.ttl(o.edges))
 	}
 	out.Rcode = dns.RcodeToString[m.Rcode]
 	for _, rr := range m.Answer {

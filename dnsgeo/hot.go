@@ -12,9 +12,10 @@ import (
 // hot is what the UDP loop answers by itself: the names, the records and the steering map of one moment, in wire form. It is immutable. Whatever it has
 // no answer for, and everything while the moment has passed and the next one is being made, is answered by Server.respond, to the same effect.
 type hot struct {
-	names *Names
-	zone  *zone  // of the steered names
-	state *state // has a map
+	names  *Names
+	zone   *zone            // of the steered names
+	state  *state           // has a map
+	steady *map[string]bool // the edges whose answers live longer
 	// table has every name of the zone that exists, by canonical wire form.
 	table map[string]hotName
 	// steered are the records of each answer of the map, by its number and family.
@@ -56,13 +57,13 @@ const maxHotSets = 100_000
 func (s *Server) newHot(names *Names, st *state, signed bool) *hot {
 	z := s.zones.steered.zone()
 	h := &hot{
-		names: names, zone: z, state: st, table: make(map[string]hotName), origin: wireKey(z.origin), denial: packDenial(z), https: s.service != nil,
+		steady: s.steady.steady.Load(), names: names, zone: z, state: st, table: make(map[string]hotName), origin: wireKey(z.origin), denial: packDenial(z), https: s.service != nil,
 		signed: signed,
 	}
 	for _, a := range st.compiled.Answers() {
 		var of [2]packed
 		for f := range of {
-			of[f] = packAddresses(a.Edges[f], steer.Family(f), s.ttl)
+			of[f] = packAddresses(a.Edges[f], steer.Family(f), s.steady.ttl(a.Edges[f]))
 		}
 		h.steered = append(h.steered, of)
 	}

@@ -16,7 +16,6 @@ import (
 type signatures struct {
 	signer *sign.Signer
 	zone   *zone
-	ttl    uint32
 	// slots has one place for each answer of each steered name and family, and one for each static set.
 	slots []atomic.Pointer[signedPack]
 }
@@ -36,7 +35,7 @@ const maxSigned = 1 << 19
 
 // newSignatures makes places for the answers of h, nil if there are too many of them.
 func (s *Server) newSignatures(h *hot) *signatures {
-	g := &signatures{signer: s.signer, zone: h.zone, ttl: s.ttl}
+	g := &signatures{signer: s.signer, zone: h.zone}
 	n := 0
 	for key, e := range h.table {
 		e.slot = n
@@ -103,8 +102,9 @@ func (g *signatures) steered(q *asked, e hotName, n int, f steer.Family, plain *
 		return nil
 	}
 	var set []dns.RR
+	ttl := binary.BigEndian.Uint32(plain.records[6:]) // that of the plain answer
 	for _, edge := range edges {
-		set = append(set, addressRecord(name, edge.Addrs[f], g.ttl))
+		set = append(set, addressRecord(name, edge.Addrs[f], ttl))
 	}
 	return g.fill(slot, q.now, plain, set)
 }

@@ -77,7 +77,7 @@ func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, f *found, o 
 		s.withoutEdge(*o, z, m, f)
 		return
 	}
-	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: header(o.steered, dns.TypeHTTPS, s.ttl), Priority: 1, Target: ".", Value: slices.Clone(s.service)}}
+	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: header(o.steered, dns.TypeHTTPS, s.steady.ttl(o.edges)), Priority: 1, Target: ".", Value: slices.Clone(s.service)}}
 	if hint := hints(both[0], steer.IPv4); len(hint) > 0 {
 		rr.Value = append(rr.Value, &dns.SVCBIPv4Hint{Hint: hint})
 	}

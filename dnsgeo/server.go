@@ -39,6 +39,8 @@ type Config struct {
 	Records string
 	// TTL of steered addresses, in whole seconds from 1 s to a day; 20 s when zero.
 	TTL time.Duration
+	// SteadyTTL is that of answers all of whose edges have been fit and unchanged for ten minutes, and are not nearly full; TTL when it is shorter.
+	SteadyTTL time.Duration
 
 	// Zones are further zones, and perhaps the records beside the steered names in place of Records: see ZoneFile.
 	Zones    []ZoneFile
@@ -92,7 +94,7 @@ type Server struct {
 	steering *steering
 	demand   *demand
 	signer   *sign.Signer // nil when the zone is not signed
-	ttl      uint32
+	steady   *steadiness
 	counters Counters
 
 	nsid       string // in hexadecimal
@@ -123,9 +125,12 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("dns server: TTL %v is not a number of whole seconds from 1s to 24h", ttl)
 	}
 	s := &Server{
-		log: c.Log, clock: c.Clock, names: c.Names, ttl: uint32(ttl / time.Second),
+		log: c.Log, clock: c.Clock, names: c.Names, steady: newSteadiness(uint32(ttl/time.Second), uint32(c.SteadyTTL/time.Second)),
 		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit, signer: c.Signer,
 		queries: c.Queries, tap: c.Tap,
+	}
+	if c.SteadyTTL < 0 || c.SteadyTTL > 24*time.Hour {
+		return nil, fmt.Errorf("dns server: SteadyTTL %v is not between 0 and 24h", c.SteadyTTL)
 	}
 	var err error
 	if s.zones, err = newZones(&c, &s.counters); err != nil {
@@ -199,7 +204,7 @@ func (s *Server) listen(address string, sockets int) error {
 // fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
 func (s *Server) fresh(now time.Time) *hot {
 	h := s.hot.Load()
-	if h == nil || h.signed != s.signs(now) || h.state.compiled != s.steering.current().compiled || h.names != s.names() || h.zone != s.zones.steered.zone() {
+	if h == nil || h.signed != s.signs(now) || h.steady != s.steady.steady.Load() || h.state.compiled != s.steering.current().compiled || h.names != s.names() || h.zone != s.zones.steered.zone() {
 		return nil
 	}
 	return h
@@ -208,8 +213,10 @@ func (s *Server) fresh(now time.Time) *hot {
 // prepare makes what the UDP loop answers by itself, if that is not there for this moment; steering calls it in the background.
 func (s *Server) prepare(st *state) {
 	names := s.names()
-	signed := s.signs(s.clock.Now())
-	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.signed == signed && h.state.compiled == st.compiled && h.names == names && h.zone == s.zones.steered.zone() {
+	now := s.clock.Now()
+	s.steady.look(s.steering.fleet(), now)
+	signed := s.signs(now)
+	if h := s.hot.Load(); s.udp == nil || st.compiled == nil || h != nil && h.signed == signed && h.steady == s.steady.steady.Load() && h.state.compiled == st.compiled && h.names == names && h.zone == s.zones.steered.zone() {
 		return
 	}
 	s.hot.Store(s.newHot(names, st, signed))

@@ -46,7 +46,7 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	}
 	dc := dnsgeo.Config{
 		Policy: st.policy.Load,
-		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
+		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), SteadyTTL: r.cfg.DNS.TTLSteady.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
 		Geo: places, Log: r.log, Clock: r.clock,
 	}
 	var own [32]byte         // for as long as this process runs

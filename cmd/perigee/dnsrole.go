@@ -102,7 +102,7 @@ func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Boa
 		servers = append(servers, n)
 	}
 	return dnsgeo.Config{
-		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
+		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), SteadyTTL: r.cfg.DNS.TTLSteady.Std(), Names: names,
 		Fleet: b.Snapshot, Geo: places, Policy: st.policy.Load, Latencies: st.latencies.Load, Demand: st.Demand, Log: r.log, Clock: r.clock,
 	}, nil
 }
