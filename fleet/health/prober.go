@@ -46,7 +46,6 @@ type Prober struct {
 	cfg     Config
 	targets map[string]*target // by name; Run's own, as are the next three
 	order   []*target
-	gen     uint64
 	running int
 	witness time.Time // when the last probe that succeeded was begun
 	blind   bool
