@@ -19,7 +19,7 @@ import (
 // maxZoneFile bounds the zone file of a DNS server alone, in bytes.
 const maxZoneFile = 16 << 20
 
-// alone runs a DNS server that needs nobody: its zone and its fleet are files. The fleet is read again when its file changes.
+// alone runs a DNS server that needs nobody: its zone and its fleet are files, which are read again when they change.
 func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	text, err := os.ReadFile(c.Zone)
 	if err != nil {
@@ -46,12 +46,18 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	}
 	dc := dnsgeo.Config{
 		Policy: st.policy.Load,
-		Listen: r.cfg.DNS.Listen, Zone: zone, Records: string(text), TTL: r.cfg.DNS.TTL.Std(), SteadyTTL: r.cfg.DNS.TTLSteady.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
+		Listen: r.cfg.DNS.Listen, Zone: zone, Zones: []dnsgeo.ZoneFile{{Name: zone, Path: c.Zone}}, TTL: r.cfg.DNS.TTL.Std(), SteadyTTL: r.cfg.DNS.TTLSteady.Std(), Names: f.names.Load, Fleet: f.snapshot.Load,
 		Geo: places, Log: r.log, Clock: r.clock,
 	}
 	var own [32]byte         // for as long as this process runs
 	_, _ = rand.Read(own[:]) // never fails
 	if err := r.dnsParts(&dc, own[:]); err != nil {
+		return err
+	}
+	if err := r.addZones(&dc); err != nil {
+		return err
+	}
+	if dc.Signer, err = r.signer(zone); err != nil {
 		return err
 	}
 	s, err := dnsgeo.New(dc)

@@ -280,10 +280,10 @@ func (c *dnsKeysWithdrawCmd) Run(a *app) error {
 	return nil
 }
 
-// signer returns the signer of the zone and follows its key file. Without keys it signs nothing, until there are some. Keys that are there and cannot be
+// signer returns the signer of a zone and follows its key file. Without keys it signs nothing, until there are some. Keys that are there and cannot be
 // read are an error: to answer unsigned where the parent has a DS would make the whole zone bogus.
-func (r *role) signer() (*sign.Signer, error) {
-	st, err := sign.OpenStore(dnssecDir(r.cfg.DNS.State), r.cfg.Zone.Name)
+func (r *role) signer(zone string) (*sign.Signer, error) {
+	st, err := sign.OpenStore(dnssecDir(r.cfg.DNS.State), zone)
 	if err != nil {
 		return nil, err
 	}

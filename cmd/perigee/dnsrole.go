@@ -48,7 +48,7 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 	if err := r.addZones(&c); err != nil {
 		return nil, nil, err
 	}
-	if c.Signer, err = r.signer(); err != nil {
+	if c.Signer, err = r.signer(r.cfg.Zone.Name); err != nil {
 		return nil, nil, err
 	}
 	set, err := config.Secrets(r.cfg.Data)

@@ -44,7 +44,7 @@ const maxRunning = 32
 // Prober asks edges. Fill and Stats may be called at any time, by anybody.
 type Prober struct {
 	cfg     Config
-	targets map[string]*target // by name; Run's own, as are the next three
+	targets map[string]*target // by name; Run's own, as are the next four
 	order   []*target
 	running int
 	witness time.Time // when the last probe that succeeded was begun
