@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -400,4 +401,32 @@ func TestSignerOfAnotherZone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "zone example.com.") {
 		t.Error(err)
 	}
+}
+
+// TestSigningLeavesSharedRecordsAlone: the records of a zone are read by many at once; the race detector sees who writes to one.
+func TestSigningLeavesSharedRecordsAlone(t *testing.T) {
+	r := newSigned(t, sign.Limits{Rate: 1e6, Burst: 1e6}, nil)
+	defer r.Close()
+	r.ready()
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			a := answerer{s: r.Server, index: worker}
+			var out [maxUDP]byte
+			for i := range 50 {
+				a.begin()
+				for _, name := range []string{"perigee.test.", "www.perigee.test.", "mail.perigee.test.", "x.sub.perigee.test.", fmt.Sprintf("n%d-%d.perigee.test.", worker, i)} {
+					for _, qtype := range []uint16{dns.TypeA, dns.TypeSOA, dns.TypeNS, dns.TypeTXT, dns.TypeDNSKEY} {
+						b, err := secured(name, qtype, "").Pack()
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						a.answer(b, netip.MustParseAddrPort("192.0.2.1:53"), out[:])
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

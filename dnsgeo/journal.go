@@ -116,7 +116,7 @@ func missing(out []dns.RR, n, other node) []dns.RR {
 // wireOf returns a record's wire form, by which records are equal to a secondary, TTL included.
 func wireOf(rr dns.RR) string {
 	b := make([]byte, dns.Len(rr)+1)
-	n, err := dns.PackRR(rr, b, 0, nil, false)
+	n, err := dns.PackRR(dns.Copy(rr), b, 0, nil, false)
 	if err != nil {
 		return rr.String() // cannot be sent either, but is still unlike others
 	}

@@ -45,7 +45,8 @@ func (c *canonical) load(set []dns.RR) error {
 		}
 		start := len(c.buf)
 		c.buf = slices.Grow(c.buf, dns.Len(rr)+1)
-		end, err := dns.PackRR(rr, c.buf[:cap(c.buf)], start, nil, false)
+		// PackRR notes a length in the record, which others may be reading.
+		end, err := dns.PackRR(dns.Copy(rr), c.buf[:cap(c.buf)], start, nil, false)
 		if err != nil {
 			return err
 		}
