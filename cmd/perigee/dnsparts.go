@@ -1,15 +1,19 @@
 package main
 
 import (
+	"net/netip"
 	"runtime"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"perigee/dnsgeo"
 	"perigee/dnsgeo/cookie"
+	"perigee/dnsgeo/geo"
 	"perigee/dnsgeo/limit"
 	"perigee/dnsgeo/querylog"
 	"perigee/dnsgeo/tap"
+	"perigee/fleet"
 )
 
 // dnsParts adds to a DNS server's configuration what every one has, alone or in a fleet: cookies, the limit of answers, the log of queries and the tap. Who is told of queries is started
@@ -75,5 +79,22 @@ func registerDNSParts(reg prometheus.Registerer, c *dnsgeo.Config) {
 		counter("tap_messages_total", "Messages handed to the tap's collector.", nil, func() float64 { return float64(t.Written()) })
 		counter("tap_dropped_total", "Messages lost by the tap.", nil, func() float64 { return float64(t.Dropped()) })
 		counter("tap_connections_total", "Connections made to the tap's collector.", nil, func() float64 { return float64(t.Connections()) })
+	}
+}
+
+func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Board, places *geo.Holder) dnsgeo.Config {
+	z := r.cfg.Zone
+	var servers []dnsgeo.NameServer
+	for _, ns := range z.NS {
+		n := dnsgeo.NameServer{Name: ns}
+		// The one address this process knows of a name server inside the zone is its own.
+		if at, err := netip.ParseAddrPort(r.cfg.DNS.Listen); err == nil && !at.Addr().IsUnspecified() && strings.HasSuffix(ns, "."+z.Name) {
+			n.Addrs = []netip.Addr{at.Addr()}
+		}
+		servers = append(servers, n)
+	}
+	return dnsgeo.Config{
+		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
+		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
 	}
 }

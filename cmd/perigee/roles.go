@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 	"perigee/catalog"
 	"perigee/config"
 	"perigee/dnsgeo"
-	"perigee/dnsgeo/geo"
 	"perigee/dnsgeo/geo/update"
 	"perigee/edge"
 	"perigee/fleet"
@@ -39,12 +36,14 @@ type member struct {
 	board   *fleet.Board
 	tracker *purge.Tracker
 	latency *latency.Aggregator // of a process with a DNS server, once that is started
+	account account             // whose the bus client is
+	server  *bus.Server         // of the bus, if it is in this process
 }
 
 // joinFleet connects to the bus and keeps a board that freezes while the bus is gone. file, if not "", keeps the last known
 // fleet over restarts.
 func (r *role) joinFleet(ctx context.Context, name string, a account, in *bus.Server, file string) (*member, error) {
-	m := &member{board: fleet.NewBoardOf(fleet.BoardConfig{Self: name, Clock: r.clock, Log: r.log}), tracker: purge.NewTracker(r.clock, 10_000)}
+	m := &member{board: fleet.NewBoardOf(fleet.BoardConfig{Self: name, Clock: r.clock, Log: r.log}), tracker: purge.NewTracker(r.clock, 10_000), account: a, server: in}
 	if file != "" {
 		if err := m.board.Load(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.log.Warn("the last known fleet is lost", "err", err)
@@ -102,7 +101,7 @@ func (r *role) report(name string, role fleet.Role, c *bus.Client) {
 }
 
 // startDNS starts the DNS server, and its reports under that name.
-func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, error) {
+func (r *role) startDNS(ctx context.Context, name string, m *member) (*dnsgeo.Server, *admin.Node, error) {
 	d := r.cfg.DNS
 	if err := os.MkdirAll(d.State, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make state directory: %w", err)
@@ -126,9 +125,11 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 	if err := r.addZones(&c); err != nil {
 		return nil, nil, err
 	}
-	if c.Signer, err = r.signer(); err != nil {
+	zk, err := r.keys(ctx, name, m)
+	if err != nil {
 		return nil, nil, err
 	}
+	zk.configure(&c)
 	set, err := config.Secrets(r.cfg.Data)
 	if err != nil {
 		return nil, nil, err
@@ -147,6 +148,7 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
 	registerDNSParts(reg, &c)
+	zk.register(reg)
 	update.RegisterMetrics(reg, places, updates)
 	if m.latency, err = r.addUpLatency(m, places, reg); err != nil {
 		return nil, nil, err
@@ -156,26 +158,9 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 		if !names.Known() {
 			return errors.New("the sites are not known yet")
 		}
-		return nil
+		return zk.ready()
 	}
 	return s, &admin.Node{Ready: ready, Metrics: reg}, nil
-}
-
-func (r *role) dnsConfig(listen string, names func() *dnsgeo.Names, b *fleet.Board, places *geo.Holder) dnsgeo.Config {
-	z := r.cfg.Zone
-	var servers []dnsgeo.NameServer
-	for _, ns := range z.NS {
-		n := dnsgeo.NameServer{Name: ns}
-		// The one address this process knows of a name server inside the zone is its own.
-		if at, err := netip.ParseAddrPort(r.cfg.DNS.Listen); err == nil && !at.Addr().IsUnspecified() && strings.HasSuffix(ns, "."+z.Name) {
-			n.Addrs = []netip.Addr{at.Addr()}
-		}
-		servers = append(servers, n)
-	}
-	return dnsgeo.Config{
-		Listen: listen, Zone: z.Name, Servers: servers, TTL: r.cfg.DNS.TTL.Std(), Names: names,
-		Fleet: b.Snapshot, Geo: places, Log: r.log, Clock: r.clock,
-	}
 }
 
 // api is the API and console of one process.
