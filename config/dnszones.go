@@ -24,8 +24,10 @@ type DNS struct {
 	TLSCert   string         `yaml:"tls_cert"`
 	TLSKey    string         `yaml:"tls_key"`
 	Policy    string         `yaml:"policy"`
-	Zones     []DNSZone      `yaml:"zones"`
-	TSIGKeys  []TSIGKey      `yaml:"tsig_keys"`
+	// KeyPeers has the public identities of the DNS nodes that share the DNSSEC keys of the zone, this one among them or not.
+	KeyPeers []string  `yaml:"key_peers"`
+	Zones    []DNSZone `yaml:"zones"`
+	TSIGKeys []TSIGKey `yaml:"tsig_keys"`
 
 	Log     DNSLog     `yaml:"log"`
 	Tap     DNSTap     `yaml:"tap"`
@@ -112,6 +114,7 @@ func (v validator) dns() {
 	v.dnsLog(d.Log)
 	v.dnsTap(d.Tap)
 	v.dnsGuards(d.Limit, d.Cookies)
+	v.keyPeers(d.KeyPeers)
 	v.pair("dns.tls_cert", "dns.tls_key", d.TLSCert != "", d.TLSKey != "")
 	if d.ListenTLS != "" && v.listen("dns.listen_tls", d.ListenTLS) {
 		if d.TLSCert == "" && d.TLSKey == "" {

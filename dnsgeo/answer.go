@@ -175,6 +175,11 @@ func (s *Server) content(q *query, client netip.Addr, m *dns.Msg) (o outcome) {
 		s.withoutTransfer(q, at, m)
 		return o
 	}
+	if at.steered && s.withheld() {
+		m.Rcode = dns.RcodeServerFailure
+		option(m, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "the keys of the zone are awaited"})
+		return o
+	}
 	z, names := at.zone(), s.namesOf(at)
 	f := z.resolve(names, q.name, q.qtype)
 	m.Rcode, m.Authoritative = f.rcode, f.authoritative

@@ -75,6 +75,9 @@ type Config struct {
 	Tap     *tap.Tap
 	// Signer signs the zone of the steered names; nil for one that is not signed.
 	Signer *sign.Signer
+	// Withheld reports whether the zone of the steered names is not to be answered now, but for SERVFAIL, because the keys that sign it may be on their
+	// way: package share. It is asked for each query. Nil is never.
+	Withheld func() bool
 
 	Sockets  int           // for UDP, each with a goroutine of its own; one for each processor when 0
 	MaxConns int           // open connections, TCP and TLS together; 512 when 0
@@ -95,6 +98,7 @@ type Server struct {
 	demand   *demand
 	signer   *sign.Signer // nil when the zone is not signed
 	steady   *steadiness
+	withheld func() bool // never nil
 	counters Counters
 
 	nsid       string // in hexadecimal
@@ -127,7 +131,10 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		log: c.Log, clock: c.Clock, names: c.Names, steady: newSteadiness(uint32(ttl/time.Second), uint32(c.SteadyTTL/time.Second)),
 		nsid: hex.EncodeToString([]byte(c.NSID)), explainers: c.Explain, cookies: c.Cookies, limit: c.Limit, signer: c.Signer,
-		queries: c.Queries, tap: c.Tap,
+		queries: c.Queries, tap: c.Tap, withheld: c.Withheld,
+	}
+	if s.withheld == nil {
+		s.withheld = func() bool { return false }
 	}
 	if c.SteadyTTL < 0 || c.SteadyTTL > 24*time.Hour {
 		return nil, fmt.Errorf("dns server: SteadyTTL %v is not between 0 and 24h", c.SteadyTTL)
@@ -204,7 +211,7 @@ func (s *Server) listen(address string, sockets int) error {
 // fresh returns what the UDP loop answers by itself at this moment, nil while that is being made.
 func (s *Server) fresh(now time.Time) *hot {
 	h := s.hot.Load()
-	if h == nil || h.signed != s.signs(now) || h.steady != s.steady.steady.Load() || h.state.compiled != s.steering.current().compiled || h.names != s.names() || h.zone != s.zones.steered.zone() {
+	if h == nil || s.withheld() || h.signed != s.signs(now) || h.steady != s.steady.steady.Load() || h.state.compiled != s.steering.current().compiled || h.names != s.names() || h.zone != s.zones.steered.zone() {
 		return nil
 	}
 	return h

@@ -186,7 +186,7 @@ func (c *dnsCmd) Run(a *app) error {
 		if err != nil {
 			return errors.Join(err, r.stop())
 		}
-		s, n, err := r.startDNS(c.Name, m)
+		s, n, err := r.startDNS(a.ctx, c.Name, m)
 		if err == nil {
 			err = r.startAdmin(c.addr(r.cfg, d.Admin), *n)
 		}

@@ -57,9 +57,11 @@ func (c *dnsCmd) alone(ctx context.Context, r *role) error {
 	if err := r.addZones(&dc); err != nil {
 		return err
 	}
-	if dc.Signer, err = r.signer(zone); err != nil {
+	zk, err := r.keysOf(zone)
+	if err != nil {
 		return err
 	}
+	zk.configure(&dc)
 	s, err := dnsgeo.New(dc)
 	if err != nil {
 		return fmt.Errorf("%w%s", err, listenAdvice(err))

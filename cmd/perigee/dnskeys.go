@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +25,7 @@ type dnsKeysCmd struct {
 	Roll     dnsKeysRollCmd     `cmd:"" help:"Begin a rollover; with --ds-seen, go on with it."`
 	Retire   dnsKeysRetireCmd   `cmd:"" help:"Take back a key that does not sign yet, or erase one that is removed."`
 	Withdraw dnsKeysWithdrawCmd `cmd:"" help:"Begin to make the zone unsigned; with --ds-gone, end it."`
+	Identity dnsKeysIdentityCmd `cmd:"" help:"Print the public identity of this node, for dns.key_peers of the other DNS nodes."`
 }
 
 // dnsKeyStore says where the keys are.
@@ -39,17 +39,8 @@ func (s dnsKeyStore) open(a *app) (*sign.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	zone, dir := cfg.Zone.Name, dnssecDir(cfg.DNS.State)
-	if s.Zone != "" {
-		zone = s.Zone
-	}
-	if s.Dir != "" {
-		dir = s.Dir
-	}
-	return sign.OpenStore(dir, zone)
+	return sign.OpenStore(cmp.Or(s.Dir, dnssecDir(cfg.DNS.State)), cmp.Or(s.Zone, cfg.Zone.Name))
 }
-
-func dnssecDir(state string) string { return filepath.Join(state, "dnssec") }
 
 // load returns the keys that are there.
 func (s dnsKeyStore) load(a *app) (*sign.KeySet, error) {
@@ -278,29 +269,4 @@ func (c *dnsKeysWithdrawCmd) Run(a *app) error {
 	fmt.Fprintln(a.stderr, "The zone stays signed. Have the parent delete its DS records, unless it reads CDS or CDNSKEY by itself. "+
 		"When none of its servers has them: perigee dns keys withdraw --ds-gone --ds-ttl TTL")
 	return nil
-}
-
-// signer returns the signer of a zone and follows its key file. Without keys it signs nothing, until there are some. Keys that are there and cannot be
-// read are an error: to answer unsigned where the parent has a DS would make the whole zone bogus.
-func (r *role) signer(zone string) (*sign.Signer, error) {
-	st, err := sign.OpenStore(dnssecDir(r.cfg.DNS.State), zone)
-	if err != nil {
-		return nil, err
-	}
-	set, err := st.Load()
-	if errors.Is(err, fs.ErrNotExist) {
-		set, err = sign.Unsigned(st.Zone()), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s, err := sign.NewSigner(set, r.clock.Now(), sign.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	r.start("DNSSEC keys", func(ctx context.Context) error {
-		st.Follow(ctx, r.clock, r.log, s.Use)
-		return nil
-	})
-	return s, nil
 }

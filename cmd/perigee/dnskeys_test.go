@@ -65,3 +65,32 @@ func TestDNSKeys(t *testing.T) {
 		}
 	}
 }
+
+func TestDNSKeysIdentity(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	identity := func(args ...string) string {
+		return strings.TrimSpace(perigee(t, nil, append([]string{"dns", "keys", "identity", "--data", dir}, args...)...).want(t, 0).out)
+	}
+	text := identity()
+	if _, err := sign.ParsePublic(text); err != nil {
+		t.Error(err)
+	}
+	if again := identity(); again != text {
+		t.Errorf("another identity: %s, then %s", text, again)
+	}
+	if js := identity("--json"); !strings.Contains(js, `"`+text+`"`) {
+		t.Error(js)
+	}
+	file := filepath.Join(dir, "dns", "dnssec", "identity")
+	i, err := os.Stat(file)
+	if err != nil || i.Mode().Perm() != 0o600 {
+		t.Error(i, err)
+	}
+	if id, err := sign.LoadIdentity(file); err != nil || id.String() != text {
+		t.Errorf("the file is not that identity: %v", err)
+	}
+	if r := perigee(t, nil, "config", "check", "--set", "dns.key_peers="+text+",pn1-x").want(t, 1); !strings.Contains(r.errOut+r.out, "dns.key_peers") ||
+		!strings.Contains(r.errOut+r.out, "perigee dns keys identity") {
+		t.Error(r.errOut, r.out)
+	}
+}

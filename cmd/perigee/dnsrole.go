@@ -20,7 +20,7 @@ import (
 )
 
 // startDNS starts the DNS server, and its reports under that name.
-func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, error) {
+func (r *role) startDNS(ctx context.Context, name string, m *member) (*dnsgeo.Server, *admin.Node, error) {
 	d := r.cfg.DNS
 	if err := os.MkdirAll(d.State, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make state directory: %w", err)
@@ -48,9 +48,11 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 	if err := r.addZones(&c); err != nil {
 		return nil, nil, err
 	}
-	if c.Signer, err = r.signer(r.cfg.Zone.Name); err != nil {
+	zk, err := r.keys(ctx, name, m)
+	if err != nil {
 		return nil, nil, err
 	}
+	zk.configure(&c)
 	set, err := config.Secrets(r.cfg.Data)
 	if err != nil {
 		return nil, nil, err
@@ -71,6 +73,7 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 	reg := admin.NewRegistry()
 	dnsgeo.RegisterMetrics(reg, s)
 	registerDNSParts(reg, &c)
+	zk.register(reg)
 	update.RegisterMetrics(reg, places, updates)
 	if m.latency, err = r.addUpLatency(m, places, reg); err != nil {
 		return nil, nil, err
@@ -81,7 +84,7 @@ func (r *role) startDNS(name string, m *member) (*dnsgeo.Server, *admin.Node, er
 		if !names.Known() {
 			return errors.New("the sites are not known yet")
 		}
-		return nil
+		return zk.ready()
 	}
 	return s, &admin.Node{Ready: ready, Metrics: reg}, nil
 }

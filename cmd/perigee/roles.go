@@ -34,12 +34,14 @@ type member struct {
 	board   *fleet.Board
 	tracker *purge.Tracker
 	latency *latency.Aggregator // of a process with a DNS server, once that is started
+	account account             // whose the bus client is
+	server  *bus.Server         // of the bus, if it is in this process
 }
 
 // joinFleet connects to the bus and keeps a board that freezes while the bus is gone. file, if not "", keeps the last known
 // fleet over restarts.
 func (r *role) joinFleet(ctx context.Context, name string, a account, in *bus.Server, file string) (*member, error) {
-	m := &member{board: fleet.NewBoardOf(fleet.BoardConfig{Self: name, Clock: r.clock, Log: r.log}), tracker: purge.NewTracker(r.clock, 10_000)}
+	m := &member{board: fleet.NewBoardOf(fleet.BoardConfig{Self: name, Clock: r.clock, Log: r.log}), tracker: purge.NewTracker(r.clock, 10_000), account: a, server: in}
 	if file != "" {
 		if err := m.board.Load(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.log.Warn("the last known fleet is lost", "err", err)

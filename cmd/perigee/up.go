@@ -85,7 +85,7 @@ func (r *role) startUp(ctx context.Context) (*addresses, error) {
 		running = append(running, n)
 		admins[e.Name] = *a
 	}
-	dns, a, err := r.startDNS("dns", m)
+	dns, a, err := r.startDNS(ctx, "dns", m)
 	if err != nil {
 		return nil, err
 	}

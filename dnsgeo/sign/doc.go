@@ -1,7 +1,7 @@
 // Package sign is the DNSSEC of the zone: its keys and their rollover, signatures made while answering, compact denial of existence, and the
 // key set on its way from one node to the others.
 //
-// It answers no query and sends nothing: dnsgeo asks it for signatures, others carry its sealed messages.
+// It answers no query and sends nothing: dnsgeo asks it for signatures, package share carries its sealed messages.
 //
 // # One key
 //

@@ -32,6 +32,9 @@ const (
 // ErrSealed says that a sealed message is damaged, forged, or meant for another node. Which of these is not told apart.
 var ErrSealed = errors.New("sealed keys: the message is not for this node or not whole")
 
+// ErrUntrusted says that the sender of a sealed message is none of those whose messages count. Whether it is the sender was not looked at.
+var ErrUntrusted = errors.New("sealed keys: their sender is not trusted")
+
 // Seal returns a message that carries the set to one node.
 func Seal(set *KeySet, from *Identity, to PublicIdentity) ([]byte, error) {
 	plain, err := set.Marshal()
@@ -41,6 +44,11 @@ func Seal(set *KeySet, from *Identity, to PublicIdentity) ([]byte, error) {
 	if len(plain) > maxSet {
 		return nil, fmt.Errorf("seal keys: the set has %d bytes, at most %d travel", len(plain), maxSet)
 	}
+	return seal(sealMagic, plain, from, to)
+}
+
+// seal makes a message of the kind that magic names, which is as long as sealMagic.
+func seal(magic string, plain []byte, from *Identity, to PublicIdentity) ([]byte, error) {
 	peer, err := ecdh.X25519().NewPublicKey(to[:])
 	if err != nil {
 		return nil, fmt.Errorf("seal keys: %w", err)
@@ -50,7 +58,7 @@ func Seal(set *KeySet, from *Identity, to PublicIdentity) ([]byte, error) {
 		return nil, fmt.Errorf("seal keys: %w", err)
 	}
 	sender := from.Public()
-	head := append([]byte(sealMagic), sender[:]...)
+	head := append([]byte(magic), sender[:]...)
 	head = append(head, to[:]...)
 	head = append(head, ephemeral.PublicKey().Bytes()...)
 	one, err := ephemeral.ECDH(peer)
@@ -69,15 +77,25 @@ func Seal(set *KeySet, from *Identity, to PublicIdentity) ([]byte, error) {
 }
 
 // Open reads a message that Seal made for the node to. Trusted says whose key sets the node takes; it is asked before anything is decrypted. The error is
-// ErrSealed when the message is not good, and says so when its sender is not trusted.
+// ErrSealed when the message is not good, and wraps ErrUntrusted when its sender is not trusted.
 func Open(message []byte, to *Identity, trusted func(PublicIdentity) bool) (*KeySet, PublicIdentity, error) {
+	plain, sender, err := unseal(sealMagic, maxSealed, message, to, trusted)
+	if err != nil {
+		return nil, sender, err
+	}
+	set, err := Parse(plain)
+	return set, sender, err
+}
+
+// unseal opens a message of the kind that magic names.
+func unseal(magic string, limit int, message []byte, to *Identity, trusted func(PublicIdentity) bool) ([]byte, PublicIdentity, error) {
 	var sender PublicIdentity
-	if len(message) < sealHead+16 || len(message) > maxSealed {
+	if len(message) < sealHead+16 || len(message) > limit {
 		return nil, sender, ErrSealed
 	}
 	head, rest := message[:sealHead], message[sealHead:]
-	at := len(sealMagic)
-	if string(head[:at]) != sealMagic {
+	at := len(magic)
+	if string(head[:at]) != magic {
 		return nil, sender, ErrSealed
 	}
 	sender = PublicIdentity(head[at : at+32])
@@ -85,7 +103,7 @@ func Open(message []byte, to *Identity, trusted func(PublicIdentity) bool) (*Key
 		return nil, sender, ErrSealed
 	}
 	if !trusted(sender) {
-		return nil, sender, fmt.Errorf("sealed keys: their sender %s is not trusted", sender)
+		return nil, sender, fmt.Errorf("%w: %s", ErrUntrusted, sender)
 	}
 	one, err := exchange(to, head[at+64:])
 	if err != nil {
@@ -103,8 +121,7 @@ func Open(message []byte, to *Identity, trusted func(PublicIdentity) bool) (*Key
 	if err != nil {
 		return nil, sender, ErrSealed
 	}
-	set, err := Parse(plain)
-	return set, sender, err
+	return plain, sender, nil
 }
 
 // exchange returns the secret that to shares with a public key; it fails for points of small order, which share the same secret with everybody.

@@ -183,6 +183,16 @@ func (s *KeySet) active(now time.Time) *Key {
 	return nil
 }
 
+// Same reports whether two sets have the same keys, times and serial.
+func (s *KeySet) Same(other *KeySet) bool {
+	a, err := s.Marshal()
+	if err != nil {
+		return false
+	}
+	b, err := other.Marshal()
+	return err == nil && bytes.Equal(a, b)
+}
+
 // Supersedes reports whether s takes the place of old, which may be nil: it is of the same zone and newer.
 func (s *KeySet) Supersedes(old *KeySet) bool {
 	return old == nil || s.Zone == old.Zone && s.Serial > old.Serial

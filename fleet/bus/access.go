@@ -17,7 +17,7 @@ type User struct {
 	Name     string
 	Password string
 	// Control is set for the API's side: it may append to the log, read every report and command nodes. Everybody else
-	// may read the log and the reports, publish reports and answer commands.
+	// may read the log and the reports, publish reports, answer commands, and exchange sealed DNSSEC keys.
 	Control bool
 	// Node, if set, is the only node the user may speak for. Nodes that share one user can speak for each other.
 	Node string
@@ -99,9 +99,9 @@ func nodePermissions(u User) *server.Permissions {
 		node = "*"
 	}
 	return &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{infoCall, readCall, reportSubject + node}},
+		Publish: &server.SubjectPermission{Allow: []string{infoCall, readCall, reportSubject + node, dnsKeysSubject + "*"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{
-			feedSubject + "*", reportSubject + "*", controlSubject + node, inboxPrefix(u.Name) + ".>"}},
+			feedSubject + "*", reportSubject + "*", controlSubject + node, dnsKeysSubject + "*", inboxPrefix(u.Name) + ".>"}},
 		Response: &server.ResponsePermission{MaxMsgs: 1, Expires: 10 * time.Second},
 	}
 }

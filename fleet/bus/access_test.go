@@ -143,6 +143,57 @@ func TestNodeFollows(t *testing.T) {
 	}
 }
 
+// TestDNSKeysStayAmongNodes: every node may exchange sealed keys, the control side neither hears them nor sends any.
+func TestDNSKeysStayAmongNodes(t *testing.T) {
+	s, api, _ := secured(t)
+	fra, nyc := connect(t, as(s, "fra")), connect(t, as(s, "edges"))
+	heard := make(chan string, 10)
+	for who, c := range map[string]*Client{"node": nyc, "control": api} {
+		stop, err := c.SubscribeDNSKeys("pn1-Some_identity", func(m []byte) { heard <- who + " " + string(m) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		c.nc.Flush()
+	}
+	if err := api.PublishDNSKeys("pn1-Some_identity", []byte("by control")); err != nil { // to itself alone
+		t.Fatal(err)
+	}
+	if m := <-heard; m != "control by control" {
+		t.Errorf("heard %q", m)
+	}
+	api.nc.Flush()
+	for _, m := range []string{"sealed", "sealed again"} {
+		if err := fra.PublishDNSKeys("pn1-Some_identity", []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-heard; got != "node "+m {
+			t.Errorf("heard %q, want %q by the node alone", got, m)
+		}
+	}
+	fra.nc.Publish(dnsKeysSubject+"pn1-Some_identity", make([]byte, maxDNSKeys+1))
+	if m := <-heard; m != "node " {
+		t.Errorf("a message that is too long: heard %d bytes", len(m))
+	}
+	for _, to := range []string{"", "*", ">", "a.b", "a b", strings.Repeat("a", 65)} {
+		if err := fra.PublishDNSKeys(to, nil); !errors.Is(err, object.ErrInvalid) {
+			t.Errorf("publish to %q: %v", to, err)
+		}
+		if _, err := fra.SubscribeDNSKeys(to, nil); !errors.Is(err, object.ErrInvalid) {
+			t.Errorf("listen to %q: %v", to, err)
+		}
+	}
+	if err := fra.PublishDNSKeys("a", make([]byte, maxDNSKeys+1)); !errors.Is(err, object.ErrInvalid) {
+		t.Errorf("too long: %v", err)
+	}
+	raw, complaints := raw(t, s, "fra")
+	for _, subject := range []string{"perigee.dnskeys", "perigee.dnskeys.a.b"} {
+		raw.Publish(subject, nil)
+		raw.SubscribeSync(subject)
+		eventually(t, "the refusal of "+subject, complaints.refused(subject))
+	}
+}
+
 // TestNodeCannotWrite tries every way to the log, the other nodes and their names that a node's key might open.
 func TestNodeCannotWrite(t *testing.T) {
 	s, api, l := secured(t)

@@ -1,5 +1,5 @@
-// Package bus carries the fleet's three kinds of messages over NATS: the ordered log of name changes (Log), nodes'
-// reports, and commands to nodes. It holds both ends: an embedded server with JetStream (Server) for one machine, and
+// Package bus carries the fleet's four kinds of messages over NATS: the ordered log of name changes (Log), nodes'
+// reports, commands to nodes, and DNSSEC keys sealed for one DNS node each. It holds both ends: an embedded server with JetStream (Server) for one machine, and
 // the Client, which talks to that server or to a NATS cluster in the same way.
 //
 // It is not the source of truth: the log can be rebuilt from the catalogue, reports are repeated by their nodes. And it
@@ -11,6 +11,8 @@
 //	perigee.feed.<entry id>    the same entries again, published by the server once they are stored
 //	perigee.report.<node>      reports
 //	perigee.control.<node>     requests to a node
+//	perigee.dnskeys.<identity> sealed messages to a DNS node (package dnsgeo/sign/share); between nodes only, the control side neither hears
+//	                           nor sends them. Every node may publish and listen there: what is sealed says for whom it is and who sent it
 //
 // # How a follower reads
 //
@@ -25,7 +27,7 @@
 //
 // Start (or Run) owns the server's goroutines, its listener and its directory until Shutdown returns. Connect owns
 // the connection's goroutines until Close returns; it succeeds while there is no server yet and reconnects for ever.
-// Log.Follow and Log.Run block and start nothing that outlives them. SubscribeReports and ServeControl start one
+// Log.Follow and Log.Run block and start nothing that outlives them. SubscribeReports, SubscribeDNSKeys and ServeControl start one
 // goroutine each, which their stop functions wait for.
 //
 // # On failure
