@@ -74,11 +74,18 @@ func (r *role) startUp(ctx context.Context) (*addresses, error) {
 	if err := m.bus.Log(bus.LogConfig{}).Ensure(ctx); err != nil {
 		r.log.Warn("the purge log is not there yet", "err", err) // the API goes on trying
 	}
+	client := m.bus
+	if server != nil {
+		// As edges that run alone: other nodes hear what is reported in the nodes' account, and not what control reports in its own.
+		if client, err = r.connectBus(ctx, "edges", asNode, server, nil); err != nil {
+			return nil, closeAll(err, listeners)
+		}
+	}
 	admins := map[string]admin.Node{}
 	var running []*edge.Node
 	for i, e := range r.cfg.Edges {
 		at.Edges[e.Name] = listeners[i].Addr().String()
-		n, a, err := r.startEdge(ctx, e, listeners[i], m.bus, m, nil)
+		n, a, err := r.startEdge(ctx, e, listeners[i], client, m, nil)
 		if err != nil {
 			return nil, closeAll(err, listeners[i:])
 		}
