@@ -143,7 +143,7 @@ func FuzzRequest(f *testing.F) {
 func checkRecorded(t *testing.T, rec *httptest.ResponseRecorder) {
 	t.Helper()
 	switch rec.Code {
-	case 200, 206, 304, 400, 404, 405, 412, 416, 503:
+	case 200, 206, 304, 400, 404, 405, 410, 412, 416, 503:
 	default:
 		t.Fatalf("status %d: %s", rec.Code, rec.Body)
 	}
