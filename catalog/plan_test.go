@@ -35,17 +35,17 @@ func TestQueriesUseIndexes(t *testing.T) {
 	}
 	defer c.Close()
 	for name, query := range map[string]string{
-		"list":          listQuery,
-		"list prefix":   listPrefixQuery,
-		"recent":        recentQuery,
-		"file":          fileQuery,
-		"version":       versionQuery,
-		"versions":      versionsQuery,
-		"upload":        uploadQuery,
-		"pending":       rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`,
-		"streamed":      streamedQuery,
-		"resumable":     resumableQuery,
-		"reference":     `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
+		"list":        listQuery,
+		"list prefix": listPrefixQuery,
+		"recent":      recentQuery,
+		"file":        fileQuery,
+		"version":     versionQuery,
+		"versions":    versionsQuery,
+		"upload":      uploadQuery,
+		"pending":     rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`,
+		"streamed":    streamedQuery,
+		"resumable":   resumableQuery,
+		"reference":   `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
 	} {
 		for _, step := range plan(t, c.members[0].server.read, query) {
 			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,15 +180,14 @@ func (l *layout) balance(members int) map[object.Slot]int {
 	for i := range want {
 		want[i] = object.Slots / members
 	}
-	// The few that are left over stay where most are.
-	for range object.Slots % members {
-		most := 0
-		for i := range have {
-			if have[i]-want[i] > have[most]-want[most] {
-				most = i
-			}
-		}
-		want[most]++
+	// The few that are left over stay where most are, one on each.
+	fullest := make([]int, members)
+	for i := range fullest {
+		fullest[i] = i
+	}
+	slices.SortStableFunc(fullest, func(a, b int) int { return have[b] - have[a] })
+	for _, m := range fullest[:object.Slots%members] {
+		want[m]++
 	}
 	orders := map[object.Slot]int{}
 	to := 0
