@@ -117,8 +117,9 @@ func (p *Publisher) tusRequest(c *gin.Context) (st *resumeState, raw string, err
 	if err != nil {
 		return nil, "", err
 	}
-	st = &resumeState{Format: 1, ID: newUploadID(), Length: length, Condition: cond}
+	st = &resumeState{Format: 1, Length: length, Condition: cond}
 	st.Site, st.Path, st.Attributes, err = p.named(meta)
+	st.ID = newUploadID(st.Site, st.Path)
 	return st, raw, err
 }
 
