@@ -40,6 +40,17 @@ const (
 // errOvertaken says that another run has taken the move on.
 var errOvertaken = errors.New("the move was taken over")
 
+// one says that a statement had to change one row, else another run has taken the move on.
+func one(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return errOvertaken
+}
+
 // rowsOf reads whole rows, with the names of their columns.
 func rowsOf(ctx context.Context, q querier, query string, args ...any) (columns []string, out [][]any, err error) {
 	rows, err := q.QueryContext(ctx, query, args...)

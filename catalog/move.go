@@ -378,17 +378,6 @@ func (v *moving) set(ctx context.Context, s *server, from, to slotState) error {
 	})
 }
 
-// one says that a statement had to change one row, else another run has taken the move on.
-func one(res sql.Result, err error) error {
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return err
-	}
-	return errOvertaken
-}
-
 // progress notes rows that were copied, and keeps the move.
 func (v *moving) progress(ctx context.Context, rows int64) error {
 	now := v.c.cfg.Clock.Now()
@@ -401,13 +390,4 @@ func (v *moving) progress(ctx context.Context, rows int64) error {
 			v.slot, v.number, rows, now.Add(moveLease).UnixMicro())
 		return one(res, err)
 	})
-}
-
-// slotState returns the state of a slot on the server, "" if it has none.
-func (s *server) slotState(ctx context.Context, slot object.Slot) (state slotState, err error) {
-	err = s.newest().QueryRowContext(ctx, `SELECT state FROM slots WHERE slot = $1`, slot).Scan(&state)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	return state, err
 }

@@ -99,6 +99,15 @@ func (state slotState) readable() error {
 	return nil
 }
 
+// slotState returns the state of a slot on the server, "" if it has none.
+func (s *server) slotState(ctx context.Context, slot object.Slot) (state slotState, err error) {
+	err = s.newest().QueryRowContext(ctx, `SELECT state FROM slots WHERE slot = $1`, slot).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return state, err
+}
+
 // slotSet is a set of slots.
 type slotSet [object.Slots / 64]uint64
 
