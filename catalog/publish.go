@@ -36,13 +36,16 @@ type Change struct {
 	Pointer object.Pointer
 	// Upload is the upload that Commit forgets or marks as done; may be empty.
 	Upload object.UploadID
+	// Fence is that of the lease under which Upload was finished; 0 for a streamed one.
+	Fence int64
 	// Condition is checked in the same transaction.
 	Condition Condition
 }
 
 // Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
-// Commit or Release; ErrPrecondition; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
-// if the holder is stale, else after BusyWait.
+// Commit or Release; ErrPrecondition; fs.ErrNotExist for a tombstone where there is no file; ErrDone for an upload that was
+// published already and ErrTaken for one that has another fence by now; and a *BusyError, at once if the holder is stale, else
+// after BusyWait.
 func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
 	deadline := c.cfg.Clock.Now().Add(c.cfg.BusyWait)
@@ -104,6 +107,9 @@ func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error
 	p := ch.Pointer
 	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder}
 	err := c.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
+			return err
+		}
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -19,6 +19,8 @@ const (
 	// Resumable uploads live until they expire, through restarts. Once done, their row still tells a client that missed
 	// the answer what became of them.
 	Resumable UploadKind = "resumable"
+	// Direct uploads are resumable ones whose bytes clients send to the bucket themselves.
+	Direct UploadKind = "direct"
 )
 
 // UploadState says how far an upload is.
@@ -29,6 +31,7 @@ const (
 	UploadOpen      UploadState = "open"
 	UploadDone      UploadState = "done"      // Commit has recorded it as Version
 	UploadAbandoned UploadState = "abandoned" // its bytes are to be deleted
+	UploadGone      UploadState = "gone"      // given up or expired: its bytes are deleted
 )
 
 // Upload notes that something of an upload is, or may be, in the bucket.
@@ -42,26 +45,35 @@ type Upload struct {
 	Version object.Version
 	// Metadata is the Upload-Metadata of a resumable upload, as it was sent.
 	Metadata string
-	// Expires is when a resumable upload may be deleted; zero in a streamed one.
+	// Concat is the Upload-Concat of a resumable upload, as it was sent. One that is "partial" has no site and no path.
+	Concat string
+	// Expires is when an upload may be deleted; zero in a streamed one.
 	Expires time.Time
 }
 
-// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at.
-func (c *Catalog) OpenUpload(ctx context.Context, u Upload) error {
-	var expires int64
+// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at. Unless it is streamed, it is
+// leased to the caller.
+func (c *Catalog) OpenUpload(ctx context.Context, u Upload) (Lease, error) {
+	u.State, u.Version = UploadOpen, ""
+	l := Lease{Upload: u}
+	var expires, leased int64
 	if !u.Expires.IsZero() {
 		expires = u.Expires.UnixMicro()
 	}
-	return c.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
+	if u.Kind != Streamed {
+		l.Fence, l.Until = 1, c.leaseEnd(c.cfg.Clock.Now())
+		leased = micros(l.Until)
+	}
+	return l, c.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, holder, expires)
-			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7)`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, c.holder, expires)
+			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
+			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7, $8, $9, 0, $7, $10, 0)`,
+			u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, c.holder, expires, l.Fence, leased)
 		return err
 	})
 }
 
-// ExtendUpload moves the end of a resumable upload.
+// ExtendUpload moves the end of an upload's life.
 func (c *Catalog) ExtendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
 	return c.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $2 WHERE id = $1`, expires.UnixMicro())
 }
@@ -91,11 +103,11 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3, leased = 0 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
 	return err
 }
 
-const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, expires FROM uploads`
+const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires FROM uploads`
 
 // Upload returns the note of an upload; fs.ErrNotExist if there is none.
 func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error) {
@@ -109,7 +121,7 @@ func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error
 const unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
 
 // StaleUploads returns up to limit uploads whose bytes, or whose note, are to be removed: streamed ones that were
-// abandoned or whose process is gone, and resumable ones that have expired. Uploads that a reservation still stands
+// abandoned or whose process is gone, and others that have expired, whether somebody has leased them or not. Uploads that a reservation still stands
 // for are left out: settle those first.
 func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error) {
 	streamed, err := collect(ctx, c.read, scanUpload,
@@ -118,7 +130,7 @@ func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error)
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
 	resumable, err := collect(ctx, c.read, scanUpload,
-		uploadColumns+` WHERE expires <= $1 AND kind = 'resumable'`+unreserved, c.cfg.Clock.Now().UnixMicro(), page(limit))
+		uploadColumns+` WHERE expires <= $1 AND kind <> 'streamed'`+unreserved, c.cfg.Clock.Now().UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
@@ -128,7 +140,7 @@ func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error)
 func scanUpload(s scanner) (Upload, error) {
 	var u Upload
 	var expires int64
-	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &expires); err != nil {
+	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &u.Concat, &expires); err != nil {
 		return Upload{}, err
 	}
 	u.Expires = fromMicros(expires)
