@@ -46,21 +46,20 @@ var (
 // leaseTime is how long a lease lasts unless it is renewed.
 const leaseTime = 15 * time.Second
 
-// LeaseUpload takes the lease of an upload that is not streamed. A process must not ask for one that another of its requests has: it
-// would get it. Outcomes: a Lease, ErrLeased, fs.ErrNotExist.
-func (c *Catalog) LeaseUpload(ctx context.Context, id object.UploadID) (Lease, error) {
-	now := c.cfg.Clock.Now()
-	l := Lease{Until: c.leaseEnd(now)}
+// leaseUpload is Catalog.LeaseUpload of this server.
+func (s *server) leaseUpload(ctx context.Context, id object.UploadID) (Lease, error) {
+	now := s.cfg.Clock.Now()
+	l := Lease{Until: s.leaseEnd(now)}
 	what := "lease upload " + string(id)
-	err := c.change(ctx, what, func(tx *sql.Tx) error {
+	err := s.change(ctx, what, func(tx *sql.Tx) error {
 		l.Upload, l.Fence, l.Torn = Upload{}, 0, false
 		row := tx.QueryRowContext(ctx,
 			`UPDATE uploads SET fence = fence + 1, torn = CASE WHEN leased = 0 THEN 0 ELSE 1 END, lessee = $2, leased = $3, wanted = 0
 			WHERE id = $1 AND kind <> 'streamed' AND (leased <= $4 OR lessee = $2)
-			RETURNING fence, torn`, id, c.holder, micros(l.Until), c.leasesBefore(now))
+			RETURNING fence, torn`, id, s.holder, micros(l.Until), s.leasesBefore(now))
 		err := row.Scan(&l.Fence, &l.Torn)
 		if errors.Is(err, sql.ErrNoRows) {
-			return c.ask(ctx, tx, id)
+			return s.ask(ctx, tx, id)
 		}
 		if err == nil {
 			l.Upload, err = scanUpload(tx.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
@@ -77,10 +76,10 @@ func (c *Catalog) LeaseUpload(ctx context.Context, id object.UploadID) (Lease, e
 }
 
 // alone reports whether no other process can have the catalogue open.
-func (c *Catalog) alone() bool { return c.lock != nil }
+func (s *server) alone() bool { return s.lock != nil }
 
 // ask lets the holder of a lease know that somebody waits; fs.ErrNotExist if there is no such upload.
-func (c *Catalog) ask(ctx context.Context, tx *sql.Tx, id object.UploadID) error {
+func (s *server) ask(ctx context.Context, tx *sql.Tx, id object.UploadID) error {
 	res, err := tx.ExecContext(ctx, `UPDATE uploads SET wanted = 1 WHERE id = $1 AND kind <> 'streamed'`, id)
 	if err != nil {
 		return err
@@ -92,8 +91,8 @@ func (c *Catalog) ask(ctx context.Context, tx *sql.Tx, id object.UploadID) error
 }
 
 // leaseEnd is until when a lease holds that begins or is renewed now. Where no other process can come it does not end.
-func (c *Catalog) leaseEnd(now time.Time) time.Time {
-	if c.alone() {
+func (s *server) leaseEnd(now time.Time) time.Time {
+	if s.alone() {
 		return time.Time{}
 	}
 	return now.Add(leaseTime)
@@ -103,8 +102,8 @@ func (c *Catalog) leaseEnd(now time.Time) time.Time {
 const unending = 1
 
 // leasesBefore is the latest end of leases of other processes that are over: all of them where those processes must be dead.
-func (c *Catalog) leasesBefore(now time.Time) int64 {
-	if c.alone() {
+func (s *server) leasesBefore(now time.Time) int64 {
+	if s.alone() {
 		return 1<<63 - 1
 	}
 	return now.UnixMicro()
@@ -117,11 +116,10 @@ func micros(until time.Time) int64 {
 	return until.UnixMicro()
 }
 
-// RenewUpload makes a lease last longer and sets its Until. wanted says that another process asks for the upload. A lease that was
-// taken away, or whose upload is gone, is ErrTaken.
-func (c *Catalog) RenewUpload(ctx context.Context, l *Lease) (wanted bool, err error) {
-	until := c.leaseEnd(c.cfg.Clock.Now())
-	err = c.change(ctx, "renew the lease of upload "+string(l.Upload.ID), func(tx *sql.Tx) error {
+// renewUpload is Catalog.RenewUpload of this server.
+func (s *server) renewUpload(ctx context.Context, l *Lease) (wanted bool, err error) {
+	until := s.leaseEnd(s.cfg.Clock.Now())
+	err = s.change(ctx, "renew the lease of upload "+string(l.Upload.ID), func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `UPDATE uploads SET leased = $3 WHERE id = $1 AND fence = $2 RETURNING wanted`,
 			l.Upload.ID, l.Fence, micros(until)).Scan(&wanted)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -135,16 +133,15 @@ func (c *Catalog) RenewUpload(ctx context.Context, l *Lease) (wanted bool, err e
 	return wanted, err
 }
 
-// ReleaseUpload ends a lease and sets when the upload may be deleted. One that was lost is no error: it has ended.
-func (c *Catalog) ReleaseUpload(ctx context.Context, l Lease, expires time.Time) error {
-	return c.updateUpload(ctx, "release", l.Upload.ID, `UPDATE uploads SET leased = 0, expires = $3 WHERE id = $1 AND fence = $2`,
+// releaseUpload is Catalog.ReleaseUpload of this server.
+func (s *server) releaseUpload(ctx context.Context, l Lease, expires time.Time) error {
+	return s.updateUpload(ctx, "release", l.Upload.ID, `UPDATE uploads SET leased = 0, expires = $3 WHERE id = $1 AND fence = $2`,
 		l.Fence, expires.UnixMicro())
 }
 
-// RetireUpload ends an upload under its lease, after its bytes are gone. The note says until the given time that there was one, so that
-// whoever asks for it learns that it has gone for good.
-func (c *Catalog) RetireUpload(ctx context.Context, l Lease, until time.Time) error {
-	return c.updateUpload(ctx, "retire", l.Upload.ID,
+// retireUpload is Catalog.RetireUpload of this server.
+func (s *server) retireUpload(ctx context.Context, l Lease, until time.Time) error {
+	return s.updateUpload(ctx, "retire", l.Upload.ID,
 		`UPDATE uploads SET state = 'gone', metadata = '', concat = '', leased = 0, expires = $3 WHERE id = $1 AND fence = $2`, l.Fence, until.UnixMicro())
 }
 
