@@ -99,7 +99,7 @@ func problem(c *gin.Context, err error) (p Problem, logged bool) {
 		p.Status, slug = http.StatusBadRequest, "incomplete"
 		detail = "The body broke off. Nothing was published; send the file again."
 	}
-	p.Type, p.Title, p.Detail = "/problems/"+slug, http.StatusText(p.Status), detail
+	p.Type, p.Title, p.Detail = "/problems/"+slug, statusText(p.Status), detail
 	return p, p.Status >= 500
 }
 
@@ -140,4 +140,12 @@ func (p *Publisher) fail(c *gin.Context, doing string, err error) {
 	}
 	c.Abort()
 	c.Data(prob.Status, "application/problem+json", body)
+}
+
+// statusText is http.StatusText, with the status that tus has made up.
+func statusText(status int) string {
+	if status == statusChecksum {
+		return "Checksum Mismatch"
+	}
+	return http.StatusText(status)
 }
