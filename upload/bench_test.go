@@ -287,7 +287,7 @@ func (b *bench) checkVersion(ptr object.Pointer, known map[object.Key]bool) {
 		b.t.Errorf("blob %s of %s is not what its pointer says: %v", ptr.Blob, ptr.Path, err)
 	}
 	if object.Chunks(ptr.Size) > 1 {
-		enc, err := b.read(object.TreeKey(ptr.Hash))
+		enc, err := b.read(object.TreeKey(ptr.Blob))
 		if err == nil {
 			_, err = object.DecodeTree(enc, ptr.Size, ptr.Root)
 		}

@@ -184,17 +184,17 @@ func (p *Publisher) putBlob(ctx context.Context, path object.Path, hint string, 
 	default:
 		return blob{}, err
 	}
-	return b, p.putTree(ctx, h)
+	return b, p.putTree(ctx, b.key, h)
 }
 
-// putTree stores the hash tree of a blob of more than one chunk. It follows from the content, so writing it again does no harm.
-func (p *Publisher) putTree(ctx context.Context, h *object.Hasher) error {
+// putTree stores the hash tree of the blob of that key, if it has more than one chunk. It follows from the content, so writing it again does no harm.
+func (p *Publisher) putTree(ctx context.Context, key object.Key, h *object.Hasher) error {
 	if object.Chunks(h.Size()) == 1 {
 		return nil
 	}
-	hash, tree := h.Sum()
+	_, tree := h.Sum()
 	return p.patiently(ctx, func() error {
-		_, err := p.cfg.Writer.Put(ctx, object.TreeKey(hash), tree.Encode(), origin.PutOptions{})
+		_, err := p.cfg.Writer.Put(ctx, object.TreeKey(key), tree.Encode(), origin.PutOptions{})
 		return err
 	})
 }
@@ -273,7 +273,7 @@ func (p *Publisher) complete(ctx context.Context, id object.UploadID, multipart 
 		return err
 	}
 	p.at(afterComplete)
-	return p.putTree(ctx, h)
+	return p.putTree(ctx, object.UploadKey(id), h)
 }
 
 // completeParts makes the parts of an upload its object. A part that is not the one that was hashed makes it fail, unless the bucket

@@ -26,7 +26,7 @@ func (u *resumable) commit(stop context.Context) error {
 	if err := claimed(u.hasher, u.state.Direct.SHA256); err != nil {
 		return errors.Join(err, u.terminate(ctx))
 	}
-	if err := u.p.putTree(ctx, u.hasher); err != nil {
+	if err := u.p.putTree(ctx, object.UploadKey(u.state.ID), u.hasher); err != nil {
 		return err
 	}
 	head, err := u.head(ctx)
