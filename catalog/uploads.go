@@ -19,6 +19,8 @@ const (
 	// Resumable uploads live until they expire, through restarts. Once done, their row still tells a client that missed
 	// the answer what became of them.
 	Resumable UploadKind = "resumable"
+	// Direct uploads are resumable ones whose bytes clients send to the bucket themselves.
+	Direct UploadKind = "direct"
 )
 
 // UploadState says how far an upload is.
@@ -29,6 +31,7 @@ const (
 	UploadOpen      UploadState = "open"
 	UploadDone      UploadState = "done"      // Commit has recorded it as Version
 	UploadAbandoned UploadState = "abandoned" // its bytes are to be deleted
+	UploadGone      UploadState = "gone"      // given up or expired: its bytes are deleted
 )
 
 // Upload notes that something of an upload is, or may be, in the bucket.
@@ -42,21 +45,29 @@ type Upload struct {
 	Version object.Version
 	// Metadata is the Upload-Metadata of a resumable upload, as it was sent.
 	Metadata string
-	// Expires is when a resumable upload may be deleted; zero in a streamed one.
+	// Concat is the Upload-Concat of a resumable upload, as it was sent. One that is "partial" has no site and no path.
+	Concat string
+	// Expires is when an upload may be deleted; zero in a streamed one.
 	Expires time.Time
 }
 
 // openUpload is Catalog.OpenUpload of this server.
-func (s *server) openUpload(ctx context.Context, u Upload) error {
-	var expires int64
+func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
+	u.State, u.Version = UploadOpen, ""
+	l := Lease{Upload: u}
+	var expires, leased int64
 	if !u.Expires.IsZero() {
 		expires = u.Expires.UnixMicro()
 	}
-	return s.changeIn(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx) error {
+	if u.Kind != Streamed {
+		l.Fence, l.Until = 1, s.leaseEnd(s.cfg.Clock.Now())
+		leased = micros(l.Until)
+	}
+	return l, s.changeIn(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, holder, expires)
-			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8)`,
-			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, s.holder, expires)
+			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
+			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0)`,
+			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased)
 		return err
 	})
 }
@@ -91,15 +102,15 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE slot = $1 AND id = $2 AND kind = $3`, r.Upload.Slot(), r.Upload, Streamed); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $3, version = $4 WHERE slot = $1 AND id = $2`,
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $3, version = $4, leased = 0 WHERE slot = $1 AND id = $2`,
 		r.Upload.Slot(), r.Upload, UploadDone, r.Pointer.Version)
 	return err
 }
 
-const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, expires FROM uploads`
+const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires FROM uploads`
 
 const uploadQuery = `SELECT slots.state, uploads.slot, uploads.id, uploads.kind, uploads.state, uploads.site, uploads.path, uploads.version,
-	uploads.metadata, uploads.expires FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
+	uploads.metadata, uploads.concat, uploads.expires FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
 
 // upload is Catalog.Upload of this server.
 func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotState, error) {
@@ -115,7 +126,7 @@ const (
 	unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) AND EXISTS (SELECT 1 FROM slots
 		WHERE slots.slot = uploads.slot AND slots.state IN ('owned', 'leaving')) LIMIT $2`
 	streamedQuery  = uploadColumns + ` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')` + unreserved
-	resumableQuery = uploadColumns + ` WHERE expires <= $1 AND kind = 'resumable'` + unreserved
+	resumableQuery = uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved
 )
 
 // staleUploads is Catalog.StaleUploads of this server.
@@ -131,7 +142,7 @@ func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) 
 func scanUpload(s scanner) (Upload, error) {
 	var u Upload
 	var expires int64
-	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &expires); err != nil {
+	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &u.Concat, &expires); err != nil {
 		return Upload{}, err
 	}
 	u.Expires = fromMicros(expires)
