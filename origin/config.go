@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -32,18 +33,23 @@ type Config struct {
 	Region string
 	// Bucket is the bucket's name.
 	Bucket string
-	// AccessKey and SecretKey are used as they are. When both are empty, the Writer asks AWS's default chain
-	// (environment, shared files, web identity, instance) and the Reader the environment, shared files and instance.
+	// PublicEndpoint is where clients beyond this network reach the store: presigned requests are for it. Default Endpoint.
+	PublicEndpoint string
+	// AccessKey and SecretKey are used as they are. When both are empty, both halves ask AWS's default chain: environment,
+	// shared files (profiles, SSO, processes), web identity, container, instance. What expires is renewed in time.
 	AccessKey, SecretKey string
 	// PathStyle puts the bucket in the path, not in the host name. Stores without wildcard DNS need it.
 	PathStyle bool
 	// Checksums defaults to ChecksumsSupported.
 	Checksums ChecksumPolicy
-	// MaxRetries is how often a failed request is repeated: 0 means 2, negative never.
+	// MaxRetries is how often a failed request is repeated: 0 means 2, negative never. Writes that the store puts off because it has
+	// too much to do (503 SlowDown, 429) are repeated at least 7 times, with pauses that grow to 5 s.
 	MaxRetries int
 	// Silence is the longest time the store may say nothing while something is awaited from it; default 30 s.
 	// Completing a multipart upload, where the store may copy every part first, has 20 times that.
 	Silence time.Duration
+	// Wrap, if set, is put around each connection pool, to watch or to disturb what goes over the wire.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Log takes the SDKs' remarks at level debug; default slog.Default().
 	Log *slog.Logger
 	// Clock defaults to clock.System.
@@ -67,7 +73,7 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // completed returns c with its defaults filled in, or says what is wrong.
 func (c Config) completed() (Config, error) {
-	if err := c.checkEndpoint(); err != nil {
+	if err := c.checkEndpoints(); err != nil {
 		return c, err
 	}
 	if c.Region == "" {
@@ -101,17 +107,29 @@ func (c Config) completed() (Config, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
+	if c.Wrap == nil {
+		c.Wrap = func(t http.RoundTripper) http.RoundTripper { return t }
+	}
 	return c, nil
 }
 
-func (c Config) checkEndpoint() error {
-	if c.Endpoint == "" {
-		if c.Region == "" {
-			return errors.New("bucket region: AWS needs one, such as eu-central-1; or give the endpoint of another S3")
+func (c Config) checkEndpoints() error {
+	if c.Endpoint == "" && c.Region == "" {
+		return errors.New("bucket region: AWS needs one, such as eu-central-1; or give the endpoint of another S3")
+	}
+	for _, endpoint := range []string{c.Endpoint, c.PublicEndpoint} {
+		if err := checkEndpoint(endpoint); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) error {
+	if endpoint == "" {
 		return nil
 	}
-	u, err := url.Parse(c.Endpoint)
+	u, err := url.Parse(endpoint)
 	if err != nil {
 		return fmt.Errorf("bucket endpoint: %w", err)
 	}
@@ -124,3 +142,11 @@ func (c Config) checkEndpoint() error {
 
 // attempts is how often a request is tried in all.
 func (c Config) attempts() int { return c.MaxRetries + 1 }
+
+// busyAttempts is how often one is tried in all that the store refuses because it has too much to do.
+func (c Config) busyAttempts() int {
+	if c.MaxRetries == 0 {
+		return 1
+	}
+	return max(c.attempts(), 8)
+}

@@ -22,6 +22,9 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrRange says that the object ends before the first byte asked for.
 	ErrRange = errors.New("range not satisfiable")
+	// ErrParts says that a multipart upload cannot be completed with these parts: the store has none of that number and ETag, they
+	// are not in order, or one that is not the last is too small. The upload and its parts are still there.
+	ErrParts = errors.New("the parts are not those of the upload")
 	// ErrDenied says that the store refused the credentials or the key may not do this.
 	ErrDenied = errors.New("access denied by the bucket")
 	// ErrFull says that the store has no room or the account's quota is used up.
@@ -74,6 +77,8 @@ func classify(status int, code, message string) *fault {
 		f.kind = ErrPrecondition
 	case "InvalidRange":
 		f.kind = ErrRange
+	case "InvalidPart", "InvalidPartOrder", "EntityTooSmall":
+		f.kind = ErrParts
 	case "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded":
 		f.kind = ErrFull
 	case "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", conflict:
