@@ -33,8 +33,6 @@ type Config struct {
 	Region string
 	// Bucket is the bucket's name.
 	Bucket string
-	// PublicEndpoint is where clients beyond this network reach the store: presigned requests are for it. Default Endpoint.
-	PublicEndpoint string
 	// AccessKey and SecretKey are used as they are. When both are empty, both halves ask AWS's default chain: environment,
 	// shared files (profiles, SSO, processes), web identity, container, instance. What expires is renewed in time.
 	AccessKey, SecretKey string
@@ -73,7 +71,7 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // completed returns c with its defaults filled in, or says what is wrong.
 func (c Config) completed() (Config, error) {
-	if err := c.checkEndpoints(); err != nil {
+	if err := c.checkEndpoint(); err != nil {
 		return c, err
 	}
 	if c.Region == "" {
@@ -113,23 +111,14 @@ func (c Config) completed() (Config, error) {
 	return c, nil
 }
 
-func (c Config) checkEndpoints() error {
-	if c.Endpoint == "" && c.Region == "" {
-		return errors.New("bucket region: AWS needs one, such as eu-central-1; or give the endpoint of another S3")
-	}
-	for _, endpoint := range []string{c.Endpoint, c.PublicEndpoint} {
-		if err := checkEndpoint(endpoint); err != nil {
-			return err
+func (c Config) checkEndpoint() error {
+	if c.Endpoint == "" {
+		if c.Region == "" {
+			return errors.New("bucket region: AWS needs one, such as eu-central-1; or give the endpoint of another S3")
 		}
-	}
-	return nil
-}
-
-func checkEndpoint(endpoint string) error {
-	if endpoint == "" {
 		return nil
 	}
-	u, err := url.Parse(endpoint)
+	u, err := url.Parse(c.Endpoint)
 	if err != nil {
 		return fmt.Errorf("bucket endpoint: %w", err)
 	}

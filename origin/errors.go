@@ -22,9 +22,6 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrRange says that the object ends before the first byte asked for.
 	ErrRange = errors.New("range not satisfiable")
-	// ErrParts says that a multipart upload cannot be completed with these parts: the store has none of that number and ETag, they
-	// are not in order, or one that is not the last is too small. The upload and its parts are still there.
-	ErrParts = errors.New("the parts are not those of the upload")
 	// ErrDenied says that the store refused the credentials or the key may not do this.
 	ErrDenied = errors.New("access denied by the bucket")
 	// ErrFull says that the store has no room or the account's quota is used up.
@@ -34,6 +31,8 @@ var (
 	ErrUnavailable = errors.New("the bucket is unavailable")
 	// ErrTimeout is the ErrUnavailable of a store that kept silent for longer than Config.Silence.
 	ErrTimeout = fmt.Errorf("%w: no answer in time", ErrUnavailable)
+	// ErrParts says that a multipart upload does not have the parts that were to complete it. It stays as it is.
+	ErrParts = errors.New("the upload has other parts")
 	// ErrUnknown says that a conditional write may or may not have happened, and that the store could not be asked
 	// afterwards. Read the object before deciding anything.
 	ErrUnknown = errors.New("it is unknown whether the write happened")

@@ -45,15 +45,6 @@ func (w *Writer) Create(ctx context.Context, key object.Key, contentType string)
 	if w.cfg.Checksums == ChecksumsSupported {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32 // the one the SDK gives to parts
 	}
-	return w.create(ctx, key, in)
-}
-
-// CreateDirect is Create for parts that come by requests of PresignPart: they carry no checksum, which the store would insist on.
-func (w *Writer) CreateDirect(ctx context.Context, key object.Key) (id string, err error) {
-	return w.create(ctx, key, &s3.CreateMultipartUploadInput{Bucket: &w.cfg.Bucket, Key: aws.String(string(key))})
-}
-
-func (w *Writer) create(ctx context.Context, key object.Key, in *s3.CreateMultipartUploadInput) (string, error) {
 	out, err := w.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return "", explain(ctx, "create upload of "+string(key), err)

@@ -3,65 +3,58 @@ package origin
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"perigee/object"
 )
 
-// MaxPresign is the longest time a presigned request may be good for; S3 has this limit.
-const MaxPresign = 7 * 24 * time.Hour
-
-// Presigned is a request that whoever has it may send to the store, without a key, until it expires. It is a secret until then.
-type Presigned struct {
-	Method string
-	URL    string
-	// Header has what must be sent exactly so, because it is signed.
-	Header http.Header
+// Presigner signs URLs with which clients that have no key store parts of a multipart upload in the bucket themselves. Make one with
+// Writer.Presigner. It signs and starts uploads with the Writer's key, whose rights the URLs narrow to one part of one upload of one
+// key, of one size, for a while.
+type Presigner struct {
+	w       *Writer
+	presign *s3.PresignClient
 }
 
-// PresignPut presigns a Put of exactly size bytes as the object key, good for the time valid, at most MaxPresign. It overwrites an
-// object that is there. The store does not check what comes: whoever relies on it reads it first.
-func (w *Writer) PresignPut(ctx context.Context, key object.Key, size int64, valid time.Duration) (Presigned, error) {
-	return w.presign("presign put of "+string(key), valid, func(c *s3.PresignClient) (*v4.PresignedHTTPRequest, error) {
-		return c.PresignPutObject(ctx, &s3.PutObjectInput{Bucket: &w.cfg.Bucket, Key: aws.String(string(key)), ContentLength: &size})
-	})
-}
-
-// PresignPart presigns a Part of exactly size bytes of a multipart upload made by CreateDirect, good for the time valid, at most
-// MaxPresign.
-func (w *Writer) PresignPart(ctx context.Context, key object.Key, id string, number int, size int64, valid time.Duration) (Presigned, error) {
-	what := fmt.Sprintf("presign part %d of %s", number, key)
-	if number < 1 || number > MaxParts {
-		return Presigned{}, fmt.Errorf("%s: a part's number is 1 to %d", what, MaxParts)
+// Presigner returns a Presigner whose URLs begin with public: http(s)://host:port, the store's address as clients reach it.
+func (w *Writer) Presigner(public string) (*Presigner, error) {
+	c := w.cfg
+	c.Endpoint = public
+	if err := c.checkEndpoint(); err != nil {
+		return nil, fmt.Errorf("public %w", err)
 	}
-	return w.presign(what, valid, func(c *s3.PresignClient) (*v4.PresignedHTTPRequest, error) {
-		return c.PresignUploadPart(ctx, &s3.UploadPartInput{
-			Bucket: &w.cfg.Bucket, Key: aws.String(string(key)), UploadId: &id, PartNumber: aws.Int32(int32(number)), ContentLength: &size,
-		})
-	})
+	opts := w.client.Options()
+	opts.BaseEndpoint = aws.String(public)
+	// A checksum would be of a body that is not known here.
+	opts.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	return &Presigner{w: w, presign: s3.NewPresignClient(s3.New(opts))}, nil
 }
 
-func (w *Writer) presign(what string, valid time.Duration, sign func(*s3.PresignClient) (*v4.PresignedHTTPRequest, error)) (Presigned, error) {
-	if valid <= 0 || valid > MaxPresign {
-		return Presigned{}, fmt.Errorf("%s: it can be good for %v at most, not %v", what, MaxPresign, valid)
-	}
-	c := s3.NewPresignClient(w.client, s3.WithPresignExpires(valid), s3.WithPresignClientFromClientOptions(func(o *s3.Options) {
-		// A checksum of bytes that are not here cannot be signed.
-		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		if w.cfg.PublicEndpoint != "" {
-			o.BaseEndpoint = &w.cfg.PublicEndpoint
-		}
-	}))
-	r, err := sign(c)
+// Create begins a multipart upload of key whose parts come without checksums beyond their signatures, and returns its id.
+func (p *Presigner) Create(ctx context.Context, key object.Key) (id string, err error) {
+	out, err := p.w.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &p.w.cfg.Bucket, Key: aws.String(string(key))})
 	if err != nil {
-		return Presigned{}, fmt.Errorf("%s: %w", what, err)
+		return "", explain(ctx, "create upload of "+string(key), err)
 	}
-	h := r.SignedHeader.Clone()
-	h.Del("Host") // the URL has it
-	return Presigned{Method: r.Method, URL: r.URL, Header: h}, nil
+	return aws.ToString(out.UploadId), nil
+}
+
+// Part returns a URL for PUT with which whoever has it may store a part of exactly size bytes until it no longer lasts. Nothing is asked
+// of the store.
+func (p *Presigner) Part(ctx context.Context, key object.Key, id string, number int, size int64, lasts time.Duration) (url string, err error) {
+	what := fmt.Sprintf("sign part %d of %s", number, key)
+	if number < 1 || number > MaxParts || size < 1 {
+		return "", fmt.Errorf("%s: a part's number is 1 to %d and it has at least a byte", what, MaxParts)
+	}
+	req, err := p.presign.PresignUploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &p.w.cfg.Bucket, Key: aws.String(string(key)), UploadId: &id,
+		PartNumber: aws.Int32(int32(number)), ContentLength: aws.Int64(size),
+	}, s3.WithPresignExpires(lasts))
+	if err != nil {
+		return "", explain(ctx, what, err)
+	}
+	return req.URL, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"perigee/origin"
 )
 
-const direct = "Clients cannot send files straight to the bucket. Uploads through the API are not concerned."
+const noDirect = "Clients cannot send files straight to the bucket. Uploads through the API are not concerned."
 
 var requestChecks = []Check{
 	{"clocks", Vital, "S3 refuses requests whose time is 15 minutes off. Set both clocks, best by NTP.", clocks},
@@ -20,9 +21,9 @@ var requestChecks = []Check{
 	{"missing bucket", Vital, "A bucket that is gone would pass for files that are gone. " + useless, missingBucket},
 	{"body damaged on its way", Limited, "A byte that changes between Perigee and the store is found when an edge reads it, not when it is written: " +
 		"the file then cannot be served until it is published again.", damaged},
-	{"presigned put", Limited, direct, presignedPut},
-	{"presigned parts", Limited, direct, presignedParts},
-	{"presigned request that has expired", Limited, direct + " A presigned request would be good for ever; do not hand any out.", presignedExpired},
+	{"presigned parts", Limited, noDirect, presignedParts},
+	{"presigned parts of another size or key are refused", Limited, "Whoever may send one file straight to the bucket could fill or change it: do not allow direct uploads.", presignedOther},
+	{"presigned parts that have expired are refused", Limited, "Whoever may send a file straight to the bucket may do so for ever: do not allow direct uploads.", presignedExpired},
 }
 
 // tolerable is how far the clocks may be apart: a third of what S3 tolerates.
@@ -142,11 +143,29 @@ func (s *spoiled) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// send sends a presigned request, as somebody without a key.
-func (t *trial) send(r origin.Presigned, body []byte) (status int) {
-	req, err := http.NewRequestWithContext(t.ctx, r.Method, r.URL, bytes.NewReader(body))
+// presigner signs for the address that the bucket has here.
+func (t *trial) presigner() *origin.Presigner {
+	public := t.cfg.Endpoint
+	if public == "" {
+		public = "https://s3." + t.cfg.Region + ".amazonaws.com"
+	}
+	p, err := t.writer.Presigner(public)
 	t.ok(err)
-	req.Header = r.Header.Clone()
+	return p
+}
+
+// direct begins an upload whose parts are presigned.
+func (t *trial) direct(p *origin.Presigner, key object.Key) (id string) {
+	id, err := p.Create(t.ctx, key)
+	t.ok(err)
+	t.uploads = append(t.uploads, origin.Upload{Key: key, ID: id})
+	return id
+}
+
+// send puts body at a presigned URL, as somebody without a key, and returns the status of the answer.
+func (t *trial) send(url string, body []byte) int {
+	req, err := http.NewRequestWithContext(t.ctx, http.MethodPut, url, bytes.NewReader(body))
+	t.ok(err)
 	c := &http.Client{Transport: t.cfg.Wrap(&http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}), Timeout: time.Minute}
 	res, err := c.Do(req)
 	t.ok(err)
@@ -156,39 +175,14 @@ func (t *trial) send(r origin.Presigned, body []byte) (status int) {
 	return res.StatusCode
 }
 
-func presignedPut(t *trial) {
-	key, body := t.key("x"), blob("presigned", 10000)
-	r, err := t.writer.PresignPut(t.ctx, key, int64(len(body)), time.Hour)
-	t.ok(err)
-	other := r
-	other.URL = strings.Replace(r.URL, "/x?", "/y?", 1)
-	if other.URL == r.URL {
-		t.failf("the key is not in %s", strings.SplitN(r.URL, "?", 2)[0])
-	}
-	if status := t.send(other, body); status/100 == 2 {
-		t.failf("the signature of one key opened another")
-	}
-	t.absent(t.key("y"))
-	if status := t.send(r, body[1:]); status/100 == 2 {
-		t.failf("a body of another size than the one signed was taken")
-	}
-	t.absent(key)
-	if status := t.send(r, body); status != http.StatusOK {
-		t.failf("HTTP %d", status)
-	}
-	t.holds(key, body)
-}
-
 func presignedParts(t *trial) {
-	key := t.key("u")
-	id, err := t.writer.CreateDirect(t.ctx, key)
-	t.ok(err)
-	t.uploads = append(t.uploads, origin.Upload{Key: key, ID: id})
+	p, key := t.presigner(), t.key("u")
+	id := t.direct(p, key)
 	bodies := three("p")
 	for i, body := range bodies {
-		r, err := t.writer.PresignPart(t.ctx, key, id, i+1, int64(len(body)), time.Hour)
+		url, err := p.Part(t.ctx, key, id, i+1, int64(len(body)), time.Hour)
 		t.ok(err)
-		if status := t.send(r, body); status != http.StatusOK {
+		if status := t.send(url, body); status != http.StatusOK {
 			t.failf("part %d: HTTP %d", i+1, status)
 		}
 	}
@@ -199,21 +193,49 @@ func presignedParts(t *trial) {
 	t.holds(key, bytes.Join(bodies, nil))
 }
 
-// presignedExpired waits until a request that is good for a second is refused.
+func presignedOther(t *trial) {
+	p, key := t.presigner(), t.key("u1")
+	id := t.direct(p, key)
+	other := t.direct(p, t.key("u2"))
+	body := []byte("the part")
+	url, err := p.Part(t.ctx, key, id, 1, int64(len(body)), time.Hour)
+	t.ok(err)
+	if status := t.send(url, body[1:]); status/100 == 2 {
+		t.failf("a body of another size than the one signed was taken")
+	}
+	elsewhere := strings.Replace(url, "/u1?", "/u2?", 1)
+	if elsewhere == url {
+		t.failf("the key is not in the address")
+	}
+	elsewhere = strings.Replace(elsewhere, neturl.QueryEscape(id), neturl.QueryEscape(other), 1)
+	if status := t.send(elsewhere, body); status/100 == 2 {
+		t.failf("the signature of one upload opened another")
+	}
+	for _, up := range t.uploads {
+		parts, err := t.writer.ListParts(t.ctx, up.Key, up.ID)
+		t.ok(err)
+		if len(parts) != 0 {
+			t.failf("a refused part was kept")
+		}
+	}
+}
+
+// presignedExpired waits until a URL that is good for a second is refused.
 func presignedExpired(t *trial) {
-	r, err := t.writer.PresignPut(t.ctx, t.key("x"), 1, time.Second)
+	p, key := t.presigner(), t.key("u")
+	url, err := p.Part(t.ctx, key, t.direct(p, key), 1, 1, time.Second)
 	t.ok(err)
 	limit := t.clock.Now().Add(tolerable / 10)
 	tick := t.clock.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for t.send(r, []byte("x"))/100 == 2 {
+	for t.send(url, []byte("x"))/100 == 2 {
 		if t.clock.Now().After(limit) {
-			t.failf("a request that was good for a second is still good after %v", tolerable/10)
+			t.failf("a URL that was good for a second is still good after %v", tolerable/10)
 		}
 		select {
 		case <-tick.C():
 		case <-t.ctx.Done():
-			t.ok(fmt.Errorf("wait for the end of a presigned request: %w", t.ctx.Err()))
+			t.ok(fmt.Errorf("wait for the end of a presigned URL: %w", t.ctx.Err()))
 		}
 	}
 }
