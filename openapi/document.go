@@ -26,6 +26,7 @@ type Document struct {
 	schemas    *schemas
 	operations []Operation
 	seen       map[string]bool // method and path, and IDs
+	left       []string
 }
 
 // New returns a document without operations, which knows the types of package object and of purge.
@@ -49,6 +50,12 @@ func (d *Document) Add(o Operation) {
 
 // Operations returns what was added.
 func (d *Document) Operations() []Operation { return slices.Clone(d.operations) }
+
+// Leave names a route that is registered and not described: another spelling of one that is, or one that is there to refuse.
+func (d *Document) Leave(method, route string) { d.left = append(d.left, method+" "+route) }
+
+// Left returns the routes that Leave was told of, each as method and pattern.
+func (d *Document) Left() []string { return slices.Clone(d.left) }
 
 // Name gives the component for the type of sample a name of its own.
 func (d *Document) Name(name string, sample any) { d.schemas.names[reflect.TypeOf(sample)] = name }

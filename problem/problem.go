@@ -50,7 +50,18 @@ type Document struct {
 
 // New returns a document. detail is a sentence a person can act on.
 func New(status int, k Kind, detail, requestID string) Document {
-	return Document{Type: k.Type(), Title: http.StatusText(status), Status: status, Detail: detail, RequestID: requestID}
+	return Document{Type: k.Type(), Title: statusText(status), Status: status, Detail: detail, RequestID: requestID}
+}
+
+// StatusChecksum is the status that the resumable protocol tus has made up for a chunk that does not have its checksum.
+const StatusChecksum = 460
+
+// statusText is http.StatusText, with the status that tus has made up.
+func statusText(status int) string {
+	if status == StatusChecksum {
+		return "Checksum Mismatch"
+	}
+	return http.StatusText(status)
 }
 
 // Write sends d as the answer. A client that has gone is nobody to tell.

@@ -26,10 +26,25 @@ func (p *Publisher) Register(r gin.IRouter, d *openapi.Document) {
 	p.readRoutes(with(p.drained), d)
 	p.changeRoutes(with(p.drained))
 	p.tusRoutes(with(p.drained, tusVersion))
+	p.tusOthers(r.Group("", p.drained, tusVersion), d)
+	p.directRoutes(with(p.drained, p.directOn))
+}
 
-	root := r.Group(uploadsRoute, p.drained, tusVersion) // clients write it without the last slash, too
-	root.OPTIONS("", p.tusOptions)
-	root.POST("", p.tusCreate)
+// tusOthers registers what the protocol answers besides: addresses without their last slash, and the methods that carry another one in
+// X-HTTP-Method-Override, or are refused.
+func (p *Publisher) tusOthers(r gin.IRouter, d *openapi.Document) {
+	described := map[string]bool{}
+	for _, o := range d.Operations() {
+		described[o.Method+" "+o.Route()] = true
+	}
+	for _, route := range []string{uploadsRoute, uploadsRoute + "/", uploadsRoute + "/:id"} {
+		for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if !described[method+" "+route] {
+				d.Leave(method, route)
+				r.Handle(method, route, p.tusMethod)
+			}
+		}
+	}
 }
 
 // The scopes of a key that the routes need; package keys has them.
@@ -49,7 +64,7 @@ var (
 	ifNone    = openapi.Param{In: openapi.Header, Name: "If-None-Match", Doc: "* : only if the path has no file"}
 	tagsField = openapi.Param{In: openapi.Header, Name: "Perigee-Tags", Doc: "As ?tags="}
 	cacheCtl  = openapi.Param{In: openapi.Header, Name: "Perigee-Cache-Control", Doc: "Sent to browsers in place of the site's rule"}
-	uploadID  = openapi.Param{In: openapi.Header, Name: "Upload-Offset", Doc: "Where the body begins, in bytes", Required: true, Type: int64(0)}
+	offsetAt  = openapi.Param{In: openapi.Header, Name: "Upload-Offset", Doc: "Where the body begins, in bytes", Required: true, Type: int64(0)}
 )
 
 var etagHeader = map[string]string{"ETag": "The version, for If-Match"}
@@ -58,7 +73,8 @@ var etagHeader = map[string]string{"ETag": "The version, for If-Match"}
 var (
 	storageProblems = []problem.Kind{"storage-full", "storage-denied", "storage-unavailable", "unsettled"}
 	changeProblems  = append([]problem.Kind{"invalid", "not-found", "precondition-failed", "busy"}, storageProblems...)
-	bodyProblems    = append([]problem.Kind{"too-large", "incomplete", "idle"}, changeProblems...)
+	bodyProblems    = append([]problem.Kind{"too-large", "incomplete", "idle", "too-slow"}, changeProblems...)
+	chunkProblems   = append([]problem.Kind{"offset", "locked", "gone", "parts-changed", "checksum-mismatch"}, bodyProblems...)
 )
 
 // readRoutes are those that change nothing.
@@ -156,61 +172,99 @@ var publishedFields = map[string]string{
 func (p *Publisher) tusRoutes(route adder) {
 	offers := []openapi.Answer{{Status: 204, Doc: "What the server does", Empty: true, Headers: map[string]string{
 		"Tus-Version": "Of the protocol", "Tus-Extension": "That are implemented", "Tus-Max-Size": "Of a file, in bytes",
+		"Tus-Checksum-Algorithm": "Those of Upload-Checksum",
 	}}}
 	tusResumable := openapi.Param{In: openapi.Header, Name: "Tus-Resumable", Doc: "1.0.0", Required: true}
+	checksum := openapi.Param{In: openapi.Header, Name: checksumHeader, Doc: "Of the bytes of this request: sha256, sha1, md5 or sha512, a space, base64. Also as a trailer"}
+	length := openapi.Param{In: openapi.Header, Name: "Upload-Length", Doc: "Size of the file in bytes", Type: int64(0)}
+	chunks := []openapi.Content{{Media: chunkType}}
 	route(openapi.Operation{
 		Method: http.MethodOptions, Path: "/api/v1/uploads/", ID: "tusOptions", Tag: "uploads", Scope: scopeRead,
 		Summary: "What the resumable protocol offers (tus 1.0)", Answers: offers,
-	}, p.tusOptions)
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/uploads/", ID: "tusCreate", Tag: "uploads", Scope: scopePublish,
 		Summary: "Begin a resumable upload",
 		Params: []openapi.Param{
-			tusResumable,
-			{In: openapi.Header, Name: "Upload-Length", Doc: "Size of the file in bytes", Required: true, Type: int64(0)},
+			tusResumable, length, checksum, ifMatch, ifNone,
+			{In: openapi.Header, Name: "Upload-Defer-Length", Doc: "1: the length comes later"},
+			{In: openapi.Header, Name: "Upload-Concat", Doc: "partial, or final; and the addresses of partial uploads"},
 			{In: openapi.Header, Name: "Upload-Metadata", Doc: "site, path or filename and prefix, filetype, tags, cache_control; each value in base64"},
-			ifMatch, ifNone,
 		},
-		Body: []openapi.Content{{Media: chunkType}}, BodyOptional: true,
+		Body: chunks, BodyOptional: true,
 		Answers: []openapi.Answer{{Status: 201, Doc: "Location is the upload. If the body was the whole file, it is published", Empty: true,
 			Headers: withField(publishedFields, "Location", "The upload")}},
-		Problems: bodyProblems,
-	}, p.tusCreate)
+		Problems: append([]problem.Kind{"unfinished"}, chunkProblems...),
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodOptions, Path: "/api/v1/uploads/{id}", ID: "tusOptionsOne", Tag: "uploads", Scope: scopeRead,
 		Summary: "As OPTIONS /api/v1/uploads/", Answers: offers,
-	}, p.tusOptions)
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodHead, Path: "/api/v1/uploads/{id}", ID: "tusHead", Tag: "uploads", Scope: scopeRead,
 		Summary: "How far an upload is", Params: []openapi.Param{tusResumable},
-		Answers: []openapi.Answer{{Status: 200, Doc: "How far", Empty: true,
-			Headers: withField(publishedFields, "Upload-Length", "Of the whole file")}},
-		Problems: []problem.Kind{"not-found", "locked"},
-	}, p.tusHead)
+		Answers:  []openapi.Answer{{Status: 200, Doc: "How far", Empty: true, Headers: withField(publishedFields, "Upload-Length", "Of the whole file")}},
+		Problems: []problem.Kind{"not-found", "gone", "locked"},
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodPatch, Path: "/api/v1/uploads/{id}", ID: "tusPatch", Tag: "uploads", Scope: scopePublish,
-		Summary: "Send the next bytes", Params: []openapi.Param{tusResumable, uploadID}, Body: []openapi.Content{{Media: chunkType}},
+		Summary: "Send the next bytes", Params: []openapi.Param{tusResumable, offsetAt, checksum, length}, Body: chunks,
 		Answers:  []openapi.Answer{{Status: 204, Doc: "They have arrived; with the last ones the file is published", Empty: true, Headers: publishedFields}},
-		Problems: append([]problem.Kind{"offset", "locked"}, bodyProblems...),
-	}, p.tusPatch)
+		Problems: append([]problem.Kind{"final"}, chunkProblems...),
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodDelete, Path: "/api/v1/uploads/{id}", ID: "tusTerminate", Tag: "uploads", Scope: scopePublish,
-		Summary: "Give an unfinished upload up", Params: []openapi.Param{tusResumable},
+		Summary: "Give an upload up, or forget a finished one; a published file stays", Params: []openapi.Param{tusResumable},
 		Answers:  []openapi.Answer{{Status: 204, Doc: "It is gone", Empty: true}},
-		Problems: append([]problem.Kind{"not-found", "locked", "finished"}, storageProblems...),
-	}, p.tusDelete)
+		Problems: append([]problem.Kind{"not-found", "gone", "locked"}, storageProblems...),
+	}, p.tusMethod)
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/uploads/{id}", ID: "tusOverride", Tag: "uploads", Scope: scopePublish,
 		Summary: "PATCH, HEAD or DELETE for clients that cannot send them",
-		Params: []openapi.Param{
-			tusResumable, {In: openapi.Header, Name: "X-HTTP-Method-Override", Doc: "The method that is meant", Required: true},
-		},
-		Body: []openapi.Content{{Media: chunkType}}, BodyOptional: true,
+		Params:  []openapi.Param{tusResumable, {In: openapi.Header, Name: methodOverride, Doc: "The method that is meant", Required: true}},
+		Body:    chunks, BodyOptional: true,
 		Answers: []openapi.Answer{
 			{Status: 200, Doc: "As HEAD", Empty: true, Headers: publishedFields}, {Status: 204, Doc: "As PATCH or DELETE", Empty: true, Headers: publishedFields},
 		},
-		Problems: append([]problem.Kind{"method", "offset", "locked", "finished"}, bodyProblems...),
-	}, p.tusOverride)
+		Problems: append([]problem.Kind{"method", "final"}, chunkProblems...),
+	}, p.tusMethod)
+}
+
+// directRoutes are the uploads whose bytes go straight to the storage.
+func (p *Publisher) directRoutes(route adder) {
+	tells := openapi.Content{Type: directAnswer{}}
+	pages := []openapi.Param{
+		{In: openapi.Query, Name: "from", Doc: "The first part to give a URL for", Type: 0, Limits: openapi.Schema{"minimum": 1, "default": 1}},
+		{In: openapi.Query, Name: "count", Doc: "How many URLs", Type: 0, Limits: openapi.Schema{"minimum": 0, "maximum": maxPresigned, "default": somePresigned}},
+	}
+	with := func(kinds ...problem.Kind) []problem.Kind {
+		return append(append(kinds, "direct-off", "locked"), changeProblems...)
+	}
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: directRoute, ID: "directCreate", Tag: "uploads", Scope: scopePublish,
+		Summary: "Begin an upload straight to the storage", Doc: "Each part is sent by PUT to its signed URL, with exactly its size; then commit.",
+		Params: append([]openapi.Param{ifMatch, ifNone}, pages...), Body: []openapi.Content{{Type: directRequest{}}},
+		Answers: []openapi.Answer{{Status: 201, Doc: "The URLs of its first parts", Content: tells}}, Problems: with("too-large"),
+	}, p.directCreate)
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: directRoute + "/{id}", ID: "directGet", Tag: "uploads", Scope: scopeRead,
+		Summary: "What has arrived, and more URLs; of a finished one, what it was published as", Params: pages,
+		Answers:  []openapi.Answer{{Status: 200, Doc: "How far it is", Content: openapi.Content{Type: openapi.OneOf{directAnswer{}, Result{}}}}},
+		Problems: with("gone"),
+	}, p.directGet)
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: directRoute + "/{id}/commit", ID: "directCommit", Tag: "uploads", Scope: scopePublish,
+		Summary: "Join the parts, read what they have become, and publish it", Params: []openapi.Param{paramWait},
+		Answers: []openapi.Answer{
+			{Status: 200, Doc: "An existing file was replaced", Content: openapi.Content{Type: Result{}}, Headers: etagHeader},
+			{Status: 201, Doc: "A new file was published", Content: openapi.Content{Type: Result{}}, Headers: etagHeader},
+		},
+		Problems: with("gone", "parts-changed", "incomplete", "digest-mismatch"),
+	}, p.directCommit)
+	route(openapi.Operation{
+		Method: http.MethodDelete, Path: directRoute + "/{id}", ID: "directEnd", Tag: "uploads", Scope: scopePublish,
+		Summary: "Give it up", Answers: []openapi.Answer{{Status: 204, Doc: "It is gone", Empty: true}}, Problems: with("gone"),
+	}, p.directDelete)
 }
 
 // withField returns a copy of fields with one more.

@@ -52,8 +52,10 @@ var answers = []struct {
 		"The storage refused the server's credentials. Nothing was changed. The operator has to look at the storage keys."},
 	{origin.ErrUnavailable, http.StatusServiceUnavailable, "storage-unavailable",
 		"The storage does not answer. Nothing was changed. Try again in a moment."},
+	{catalog.ErrTaken, http.StatusLocked, "locked", "Another server has taken over this upload. Ask how far it is and go on from there."},
 	{fs.ErrNotExist, http.StatusNotFound, "not-found", ""},
 	{fs.ErrExist, http.StatusConflict, "exists", ""},
+	{errTooSlow, http.StatusRequestTimeout, "too-slow", "The request took too long. Nothing was published; use a resumable upload (tus)."},
 	{os.ErrDeadlineExceeded, http.StatusRequestTimeout, "idle", "No bytes came for too long. Nothing was published; send the file again."},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout", "The server could not answer in time. Try again in a moment."},
 }

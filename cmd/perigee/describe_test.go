@@ -42,9 +42,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	for _, r := range routes {
 		name := r.Method + " " + r.Path
 		registered[name] = true
-		alias := described[name+"/"] // an address that is also answered without its last slash
-		// The route of POST to a file serves rollback alone, and refuses the rest.
-		if strings.HasPrefix(r.Path, "/api/") && !described[name] && !alias {
+		if strings.HasPrefix(r.Path, "/api/") && !described[name] && !slices.Contains(d.Left(), name) {
 			t.Errorf("%s is not described: add an openapi.Operation where it is registered", name)
 		}
 	}
