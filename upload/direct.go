@@ -92,18 +92,13 @@ type directPart struct {
 	Size   int64 `json:"size"`
 }
 
-func (p *Publisher) registerDirect(r gin.IRouter) {
-	g := r.Group(directRoute, p.drained, func(c *gin.Context) {
-		c.Header("Cache-Control", "no-store")
-		if p.cfg.Presigner == nil {
-			p.fail(c, "read a direct upload", refuse(http.StatusNotImplemented, "direct-off",
-				"Uploads straight to the storage are off here: its address for clients is not configured (storage.public_endpoint). Use PUT or tus."))
-		}
-	})
-	g.POST("", p.directCreate)
-	g.GET("/:id", p.directGet)
-	g.POST("/:id/commit", p.directCommit)
-	g.DELETE("/:id", p.directDelete)
+// directOn refuses direct uploads where the storage has no address for clients.
+func (p *Publisher) directOn(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	if p.cfg.Presigner == nil {
+		p.fail(c, "read a direct upload", refuse(http.StatusNotImplemented, "direct-off",
+			"Uploads straight to the storage are off here: its address for clients is not configured (storage.public_endpoint). Use PUT or tus."))
+	}
 }
 
 // directCreate answers POST.
@@ -150,10 +145,11 @@ func (p *Publisher) directRequest(c *gin.Context) (*resumeState, error) {
 	if r.Site == "" {
 		r.Site = p.cfg.DefaultSite
 	}
-	st := &resumeState{Format: 1, ID: newUploadID(), Site: r.Site, Direct: &directState{SHA256: r.SHA256}}
+	st := &resumeState{Format: 1, Site: r.Site, Direct: &directState{SHA256: r.SHA256}}
 	var errs [4]error
 	_, errs[0] = object.ParseSite(string(r.Site))
 	st.Path, errs[1] = object.ParsePath(r.Path)
+	st.ID = newUploadID(st.Site, st.Path)
 	for _, t := range r.Tags {
 		one, err := object.ParseTags(t)
 		st.Tags, errs[2] = append(st.Tags, one...), errors.Join(errs[2], err)
