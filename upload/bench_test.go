@@ -228,7 +228,7 @@ func (b *bench) consistent() {
 	ctx := b.t.Context()
 	known := map[object.Key]bool{}
 	last := map[string]object.Version{}
-	rows, err := b.cat.Rows(ctx, 0, 0)
+	rows, err := b.cat.Rows(ctx, "", 0)
 	b.must(err)
 	for _, r := range rows {
 		if ptr := r.Entry.Pointer; ptr != nil {
