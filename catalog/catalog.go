@@ -83,6 +83,15 @@ func (c *Catalog) Rows(ctx context.Context, after string, limit int) ([]Row, err
 	return s.rows(ctx, row, limit)
 }
 
+// moved returns a channel that is closed when another process may have appended the entry; nil where there is no other.
+func (c *Catalog) moved(entry string) (<-chan struct{}, error) {
+	s, _, err := c.ofEntry(entry)
+	if err != nil {
+		return nil, err
+	}
+	return s.changedRows(), nil
+}
+
 // Row returns the row of the outbox that has the log entry of that id; fs.ErrNotExist if there is none.
 func (c *Catalog) Row(ctx context.Context, entry string) (Row, error) {
 	s, row, err := c.ofEntry(entry)

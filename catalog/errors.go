@@ -14,6 +14,9 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrBusy says that another change of the same path is under way; see BusyError.
 	ErrBusy = errors.New("another change of this path is under way, try again")
+	// ErrUnavailable says that the database of what was asked for does not answer. A change may have been made only where
+	// its operation says so; else nothing was.
+	ErrUnavailable = errors.New("the catalogue's database does not answer")
 	// ErrLost says that a reservation is no longer held and that the path has moved on since: the change was
 	// not recorded.
 	ErrLost = errors.New("the reservation was lost")

@@ -20,7 +20,7 @@ type File struct {
 
 // file is Catalog.File of this server.
 func (s *server) file(ctx context.Context, site object.Site, path object.Path) (File, error) {
-	f, err := fileRow(ctx, s.read, site, path)
+	f, err := look(ctx, s, func(ctx context.Context, q querier) (*File, error) { return fileRow(ctx, q, site, path) })
 	if err != nil {
 		return File{}, fmt.Errorf("file %s of site %s: %w", path, site, err)
 	}
@@ -29,7 +29,7 @@ func (s *server) file(ctx context.Context, site object.Site, path object.Path) (
 
 // check is Catalog.Check of this server.
 func (s *server) check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
-	f, err := fileRow(ctx, s.read, site, path)
+	f, err := ask(ctx, s, func(ctx context.Context, q querier) (*File, error) { return fileRow(ctx, q, site, path) })
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("check file %s of site %s: %w", path, site, err)
 	}
@@ -68,7 +68,9 @@ func (s *server) listFiles(ctx context.Context, site object.Site, prefix string,
 		query += ` AND path < $5`
 		args = append(args, end)
 	}
-	files, err := collect(ctx, s.read, scanFile, query+` ORDER BY path LIMIT $4`, args...)
+	files, err := look(ctx, s, func(ctx context.Context, q querier) ([]File, error) {
+		return collect(ctx, q, scanFile, query+` ORDER BY path LIMIT $4`, args...)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list files of site %s: %w", site, err)
 	}
@@ -94,8 +96,9 @@ func prefixEnd(prefix string) string {
 
 // recent is Catalog.Recent of this server.
 func (s *server) recent(ctx context.Context, limit int) ([]File, error) {
-	files, err := collect(ctx, s.read, scanFile,
-		`SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`, page(limit))
+	files, err := look(ctx, s, func(ctx context.Context, q querier) ([]File, error) {
+		return collect(ctx, q, scanFile, `SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`, page(limit))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list recent files: %w", err)
 	}
@@ -107,10 +110,16 @@ func (s *server) versions(ctx context.Context, site object.Site, path object.Pat
 	if before == "" {
 		before = "~" // greater than every version
 	}
-	ps, err := collect(ctx, s.read, scanPointer,
-		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
-		site, path, before, page(limit))
-	if err != nil {
+	ps, err := look(ctx, s, func(ctx context.Context, q querier) ([]object.Pointer, error) {
+		ps, err := collect(ctx, q, scanPointer,
+			`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
+			site, path, before, page(limit))
+		if err == nil && len(ps) == 0 {
+			err = fs.ErrNotExist // on a replica it only says that the primary is to be asked
+		}
+		return ps, err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
 	}
 	return ps, nil
@@ -118,10 +127,13 @@ func (s *server) versions(ctx context.Context, site object.Site, path object.Pat
 
 // version is Catalog.Version of this server.
 func (s *server) version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
-	p, err := scanPointer(s.read.QueryRowContext(ctx,
-		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version = $3`, site, path, v))
+	p, err := look(ctx, s, func(ctx context.Context, q querier) (object.Pointer, error) {
+		p, err := scanPointer(q.QueryRowContext(ctx,
+			`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version = $3`, site, path, v))
+		return p, missing(err)
+	})
 	if err != nil {
-		return object.Pointer{}, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, missing(err))
+		return object.Pointer{}, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, err)
 	}
 	return p, nil
 }
@@ -138,13 +150,13 @@ func scanPointer(s scanner) (object.Pointer, error) {
 	return *p, nil
 }
 
-// put makes p the current state of its path and records the version; entry is the id of p's log entry.
+// put makes p the current state of its path, unless that is newer, and records the version; entry is the id of p's log entry.
 func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag, entry string) error {
 	text := string(object.MarshalPointer(p))
 	_, err := tx.ExecContext(ctx,
 		`INSERT INTO files (site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
-		etag = excluded.etag, pointer = excluded.pointer`,
+		etag = excluded.etag, pointer = excluded.pointer WHERE files.version < excluded.version`,
 		p.Site, p.Path, p.Version, p.State, etag, text)
 	if err != nil {
 		return err

@@ -175,3 +175,9 @@ func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error)
 func (c *Catalog) Referenced(ctx context.Context, blob object.Key) (bool, error) {
 	return c.home().referenced(ctx, blob)
 }
+
+// TakeOver makes the caller the holder of a stale reservation, so that nobody else settles it at the same time, and returns
+// it as it is held then. If it has ended, or somebody else was faster, the error wraps ErrLost.
+func (c *Catalog) TakeOver(ctx context.Context, r Reservation) (Reservation, error) {
+	return c.of(r.Pointer.Site, r.Pointer.Path).takeOver(ctx, r)
+}

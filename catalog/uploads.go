@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"perigee/object"
@@ -52,11 +53,14 @@ func (s *server) openUpload(ctx context.Context, u Upload) error {
 	if !u.Expires.IsZero() {
 		expires = u.Expires.UnixMicro()
 	}
-	return s.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
+	return s.changeAgain(ctx, "note upload "+string(u.ID), func(tx *sql.Tx, again bool) error {
+		fresh, err := affected(tx.ExecContext(ctx,
 			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, holder, expires)
-			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7)`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, s.holder, expires)
+			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
+			u.ID, u.Kind, u.Site, u.Path, u.Metadata, s.holder, expires))
+		if err == nil && !fresh && !again {
+			err = fmt.Errorf("its id is taken: %w", fs.ErrExist)
+		}
 		return err
 	})
 }
@@ -77,7 +81,7 @@ func (s *server) forgetUpload(ctx context.Context, id object.UploadID) error {
 }
 
 func (s *server) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
-	return s.change(ctx, verb+" upload "+string(id), func(tx *sql.Tx) error {
+	return s.changeAgain(ctx, verb+" upload "+string(id), func(tx *sql.Tx, _ bool) error {
 		_, err := tx.ExecContext(ctx, query, append([]any{id}, args...)...)
 		return err
 	})
@@ -99,24 +103,33 @@ const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, ex
 
 // upload is Catalog.Upload of this server.
 func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, error) {
-	u, err := scanUpload(s.read.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
+	u, err := ask(ctx, s, func(ctx context.Context, q querier) (Upload, error) {
+		return scanUpload(q.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
+	})
 	if err != nil {
 		return Upload{}, fmt.Errorf("upload %s: %w", id, missing(err))
 	}
 	return u, nil
 }
 
-const unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
+const (
+	unreserved    = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
+	staleStreamed = uploadColumns + ` WHERE kind = 'streamed' AND (state = 'abandoned' OR holder <> $1
+		AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = uploads.holder AND runs.expires > $3))` + unreserved
+	staleResumable = uploadColumns + ` WHERE expires <= $1 AND kind = 'resumable'` + unreserved
+)
 
 // staleUploads is Catalog.StaleUploads of this server.
 func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) {
-	streamed, err := collect(ctx, s.read, scanUpload,
-		uploadColumns+` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')`+unreserved, s.holder, page(limit))
+	streamed, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Upload, error) {
+		return collect(ctx, q, scanUpload, staleStreamed, s.holder, page(limit), s.horizon())
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
-	resumable, err := collect(ctx, s.read, scanUpload,
-		uploadColumns+` WHERE expires <= $1 AND kind = 'resumable'`+unreserved, s.cfg.Clock.Now().UnixMicro(), page(limit))
+	resumable, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Upload, error) {
+		return collect(ctx, q, scanUpload, staleResumable, s.now().UnixMicro(), page(limit))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
@@ -135,8 +148,10 @@ func scanUpload(s scanner) (Upload, error) {
 
 // referenced is Catalog.Referenced of this server.
 func (s *server) referenced(ctx context.Context, blob object.Key) (bool, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+	n, err := ask(ctx, s, func(ctx context.Context, q querier) (n int, err error) {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+		return n, err
+	})
 	if err != nil {
 		return false, fmt.Errorf("look for references to %s: %w", blob, err)
 	}

@@ -2,9 +2,16 @@
 -- Times are microseconds since 1970. Paths compare byte by byte. Pointers, records and entries are JSON.
 
 CREATE TABLE catalogue (
-	id TEXT NOT NULL
+	id      TEXT NOT NULL,
+	written TEXT NOT NULL DEFAULT '' -- position of the entry that was appended to the log last
 );
 INSERT INTO catalogue (id) VALUES (lower(hex(randomblob(8))));
+
+-- The runs of the program that are alive; see lease.go.
+CREATE TABLE runs (
+	id      TEXT NOT NULL PRIMARY KEY,
+	expires INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE sites (
 	site    TEXT NOT NULL PRIMARY KEY,
