@@ -19,6 +19,7 @@ type Catalog struct {
 	cfg Config
 	// servers are the databases, the home server first; see the package comment.
 	servers []*server
+	lookups *lookups // nil if nothing is kept in memory
 
 	mu sync.Mutex
 	// waiters are closed when a reservation of the path ends.
@@ -32,7 +33,11 @@ type pathKey struct {
 
 // newCatalog joins open servers, the home server first, into a catalogue that owns them.
 func newCatalog(cfg Config, servers ...*server) *Catalog {
-	return &Catalog{cfg: cfg, servers: servers, waiters: map[pathKey]chan struct{}{}}
+	c := &Catalog{cfg: cfg, servers: servers, waiters: map[pathKey]chan struct{}{}}
+	if servers[0].lease != nil {
+		c.lookups = newLookups(cfg)
+	}
+	return c
 }
 
 // ID names this catalogue: random, made with it. The ids of the entries of its home server start with it.

@@ -30,7 +30,7 @@ func (c *Catalog) SiteStored(ctx context.Context, site object.Site, version obje
 
 // Site returns a site's record; fs.ErrNotExist if there is none.
 func (c *Catalog) Site(ctx context.Context, site object.Site) (object.SiteRecord, error) {
-	return c.home().site(ctx, site)
+	return remembered(ctx, c.lookups, pathKey{site: site}, func() (object.SiteRecord, error) { return c.home().site(ctx, site) })
 }
 
 // Sites returns up to limit sites in the order of their names, those after the given one.

@@ -13,7 +13,7 @@ import (
 
 // File returns the current state of a path, which may be a tombstone; fs.ErrNotExist if it was never published.
 func (c *Catalog) File(ctx context.Context, site object.Site, path object.Path) (File, error) {
-	return c.of(site, path).file(ctx, site, path)
+	return remembered(ctx, c.lookups, pathKey{site, path}, func() (File, error) { return c.of(site, path).file(ctx, site, path) })
 }
 
 // Check reports whether cond holds for the path as it is now; the error wraps ErrPrecondition if not. Reserve checks

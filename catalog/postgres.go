@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
 
@@ -144,7 +143,7 @@ func withServerName(c *tls.Config, host string) *tls.Config {
 
 // pool opens a pool of connections; nothing is connected yet.
 func (p Postgres) pool(c *pgx.ConnConfig) *sql.DB {
-	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(checkTexts))
+	db := sql.OpenDB(newConnector(c))
 	db.SetMaxOpenConns(p.Connections)
 	db.SetMaxIdleConns(p.Connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -211,7 +210,7 @@ func migrateOne(ctx context.Context, db *sql.DB, base *pgx.ConnConfig) error {
 	slow := base.Copy()
 	slow.RuntimeParams["statement_timeout"], slow.RuntimeParams["lock_timeout"] = "0", "0"
 	slow.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	one := stdlib.OpenDB(*slow)
+	one := sql.OpenDB(newConnector(slow))
 	defer one.Close()
 	c, err := one.Conn(ctx)
 	if err != nil {
@@ -236,11 +235,15 @@ func (s *server) run() {
 	s.stop = func() {
 		cancel()
 		all.Wait()
-		end, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if err := s.lease.end(end); err != nil {
-			s.cfg.Log.Warn("the catalogue keeps this run's lease until it expires", "err", err)
-		}
+	}
+}
+
+// endLease gives this run's lease back, so that others need not wait until it expires.
+func (s *server) endLease() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := s.lease.end(ctx); err != nil {
+		s.cfg.Log.Warn("the catalogue keeps this run's lease until it expires", "err", err)
 	}
 }
 

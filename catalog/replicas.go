@@ -203,8 +203,8 @@ var errBehind = errors.New("the replica is behind the reader")
 
 // look answers a question: f asks it of a replica if the context's session allows that, else of the primary.
 func look[T any](ctx context.Context, s *server, f func(context.Context, querier) (T, error)) (T, error) {
-	session := sessionOf(ctx)
-	if s.replicas == nil || session == nil || len(s.replicas.all) == 0 {
+	session, deciding := sessionOf(ctx)
+	if s.replicas == nil || session == nil || deciding || len(s.replicas.all) == 0 {
 		return ask(ctx, s, f)
 	}
 	r := s.replicas
@@ -274,7 +274,7 @@ func ask[T any](ctx context.Context, s *server, f func(context.Context, querier)
 
 // wrote notes in the context's session how far the log is after a change, which is committed.
 func (s *server) wrote(ctx context.Context) {
-	session := sessionOf(ctx)
+	session, _ := sessionOf(ctx)
 	if session == nil || s.lease == nil {
 		return
 	}

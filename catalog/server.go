@@ -40,6 +40,7 @@ func (s *server) close() error {
 	var errs []error
 	if s.stop != nil {
 		s.stop()
+		s.endLease()
 	}
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {

@@ -14,11 +14,11 @@ import (
 )
 
 // Session is what one client of the API, or one request of it, has to see of the catalogue: at least everything that it has
-// written itself. It is also the consent to read from a replica: a read without a session in its context goes to the
-// primary, and what decides about changes never carries one.
+// written itself. It is also the consent to read from a replica: reads without a session in their context go to the
+// primary.
 //
-// Put it into a context with In. Reads with that context are answered by a replica that has what the session asks for, else
-// by the primary; writes with it are added to what it asks for. Its methods are safe for concurrent use.
+// In and Deciding put it into a context. Writes with that context are added to what it asks for; reads are answered by a
+// replica that has what it asks for, else by the primary. Its methods are safe for concurrent use.
 type Session struct {
 	mu sync.Mutex
 	// seen is, by the id of a server's catalogue, the position in its write-ahead log that a replica must have replayed.
@@ -122,13 +122,24 @@ func (s *Session) since(id string) lsn {
 
 type sessionKey struct{}
 
-// In returns ctx with the session in it.
-func (s *Session) In(ctx context.Context) context.Context {
-	return context.WithValue(ctx, sessionKey{}, s)
+// visit is a session in a context.
+type visit struct {
+	session  *Session
+	deciding bool
 }
 
-// sessionOf returns the session of a context, nil if there is none.
-func sessionOf(ctx context.Context) *Session {
-	s, _ := ctx.Value(sessionKey{}).(*Session)
-	return s
+// In returns ctx with the session in it, for requests that read.
+func (s *Session) In(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sessionKey{}, visit{session: s})
+}
+
+// Deciding is In for requests that change something: what they read, they decide on, so they read the primary.
+func (s *Session) Deciding(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sessionKey{}, visit{session: s, deciding: true})
+}
+
+// sessionOf returns the session of a context, nil if there is none, and whether it only notes what is written.
+func sessionOf(ctx context.Context) (s *Session, deciding bool) {
+	v, _ := ctx.Value(sessionKey{}).(visit)
+	return v.session, v.deciding
 }

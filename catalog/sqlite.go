@@ -37,6 +37,10 @@ type Config struct {
 	BusyWait time.Duration
 	// ReservationTTL is how long a reservation holds; 2 min when zero. Publishing stops writing 20 s before its end.
 	ReservationTTL time.Duration
+	// Lookups is how many site records and files are kept in memory for readers of a PostgreSQL catalogue, and LookupFor how
+	// long at most; none if either is zero. Who sets them tells Applied what the log says.
+	Lookups   int
+	LookupFor time.Duration
 	// Lease is how long a run of the program that says nothing any more counts as alive, on PostgreSQL; 15 s when zero.
 	Lease time.Duration
 	Clock clock.Clock

@@ -1,54 +1,54 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
+	"database/sql/driver"
 	"fmt"
+	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"perigee/object"
 )
 
 // PostgreSQL stores no text that is not valid UTF-8 or holds a NUL byte. What comes from outside is checked where it comes in;
-// should something slip through, it is refused here, with an error that says why and leaves the connection whole.
+// should something slip through, it is refused before it is sent, with an error that says why.
 
-// checkTexts makes a new connection refuse such texts before they are sent.
-func checkTexts(_ context.Context, c *pgx.Conn) error {
-	c.TypeMap().RegisterType(&pgtype.Type{Name: "text", OID: pgtype.TextOID, Codec: checkedText{}})
-	return nil
-}
+// connector opens connections of PostgreSQL that check the texts they are given.
+type connector struct{ driver.Connector }
 
-// checkedText is the codec of texts, with a check.
-type checkedText struct{ pgtype.TextCodec }
+func newConnector(c *pgx.ConnConfig) driver.Connector { return connector{stdlib.GetConnector(*c)} }
 
-// PlanEncode implements pgtype.Codec.
-func (checkedText) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
-	plan := pgtype.TextCodec{}.PlanEncode(m, oid, format, value)
-	if plan == nil {
-		return nil
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return checkedPlan{plan}
+	return checkedConn{conn.(*stdlib.Conn)}, nil
 }
 
-type checkedPlan struct{ pgtype.EncodePlan }
+// checkedConn is such a connection.
+type checkedConn struct{ *stdlib.Conn }
 
-// Encode implements pgtype.EncodePlan.
-func (p checkedPlan) Encode(value any, buf []byte) ([]byte, error) {
-	out, err := p.EncodePlan.Encode(value, buf)
-	if err != nil || out == nil {
-		return out, err
+// CheckNamedValue implements driver.NamedValueChecker: every argument of every statement comes by here.
+func (c checkedConn) CheckNamedValue(v *driver.NamedValue) error {
+	if s := reflect.ValueOf(v.Value); s.Kind() == reflect.String {
+		if err := validText(s.String()); err != nil {
+			return err
+		}
 	}
-	return out, validText(out[len(buf):])
+	return c.Conn.CheckNamedValue(v)
 }
 
-func validText(text []byte) error {
-	if bytes.IndexByte(text, 0) >= 0 {
+func validText(text string) error {
+	if strings.IndexByte(text, 0) >= 0 {
 		return fmt.Errorf("a text with a NUL byte: %w: the catalogue cannot hold it", object.ErrInvalid)
 	}
-	if !utf8.Valid(text) {
+	if !utf8.ValidString(text) {
 		return fmt.Errorf("a text that is not UTF-8: %w: the catalogue cannot hold it", object.ErrInvalid)
 	}
 	return nil

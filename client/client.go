@@ -38,6 +38,7 @@ type Client struct {
 	key   string
 	http  *http.Client
 	agent string
+	seen  seen
 }
 
 // New checks c. It connects to nothing.
@@ -58,7 +59,7 @@ func New(c Config) (*Client, error) {
 	if c.HTTP == nil {
 		c.HTTP = newHTTP()
 	}
-	return &Client{strings.TrimRight(c.BaseURL, "/"), c.Key, c.HTTP, c.UserAgent}, nil
+	return &Client{base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent}, nil
 }
 
 func newHTTP() *http.Client {
@@ -166,6 +167,7 @@ func (c *Client) call(req *http.Request, out any) (int, error) {
 		req.Header.Set("User-Agent", c.agent)
 	}
 	req.Header.Set("Accept", "application/json, application/problem+json")
+	sent := c.seen.tell(req.Header)
 	res, err := c.http.Do(req)
 	if err != nil {
 		if ctxErr := req.Context().Err(); ctxErr != nil {
@@ -178,6 +180,7 @@ func (c *Client) call(req *http.Request, out any) (int, error) {
 		return 0, &unreachableError{c.base, err}
 	}
 	defer res.Body.Close()
+	c.seen.learn(sent, res.Header)
 	if res.StatusCode/100 != 2 {
 		return res.StatusCode, problemOf(res)
 	}
