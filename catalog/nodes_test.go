@@ -97,8 +97,9 @@ func TestNodes(t *testing.T) {
 func testLeases(t *testing.T, cfg catalog.Config) {
 	n := nodes(t, cfg, 2)
 	r := n[0].reserve("/a", "x")
-	must(t, n[0].OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed, Site: "www", Path: "/u"}))
-	_, err := n[1].TakeOver(t.Context(), catalog.Reservation{Pointer: r.Pointer})
+	_, err := n[0].OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed, Site: "www", Path: "/u"})
+	must(t, err)
+	_, err = n[1].TakeOver(t.Context(), catalog.Reservation{Pointer: r.Pointer})
 	if !errors.Is(err, catalog.ErrLost) {
 		t.Errorf("a reservation was taken from somebody who holds it: %v", err)
 	}
@@ -332,7 +333,7 @@ func testStrangeTexts(t *testing.T, cfg catalog.Config) {
 	for _, bad := range []string{"/a\x00b", "/a\xff"} {
 		_, ferr := n.File(t.Context(), "www", object.Path(bad))
 		_, lerr := n.ListFiles(t.Context(), "www", bad, "", 0)
-		uerr := n.OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed, Metadata: bad})
+		_, uerr := n.OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed, Metadata: bad})
 		for _, err := range []error{ferr, lerr, uerr} {
 			if !errors.Is(err, object.ErrInvalid) {
 				t.Errorf("%q: %v", bad, err)

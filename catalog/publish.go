@@ -40,6 +40,8 @@ type Change struct {
 	Pointer object.Pointer
 	// Upload is the upload that Commit forgets or marks as done; may be empty.
 	Upload object.UploadID
+	// Fence is that of the lease under which Upload was finished; 0 for a streamed one.
+	Fence int64
 	// Condition is checked in the same transaction.
 	Condition Condition
 }
@@ -52,6 +54,9 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 		by: s.cfg.Clock.Now().Add(s.cfg.ReservationTTL - headMargin),
 	}
 	err := s.changeAgain(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx, again bool) error {
+		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
+			return err
+		}
 		if held, err := reservationRow(ctx, tx, p.Site, p.Path); err == nil {
 			if again && held.holder == s.holder && held.Pointer.Version == res.Pointer.Version {
 				return nil // the commit that was not answered was done

@@ -32,12 +32,12 @@ func UploadKey(id UploadID) Key { return Key("u/" + id) }
 // WorkPrefix begins the keys of unfinished resumable uploads.
 const WorkPrefix = "w/"
 
-// WorkKey is a scratch object of an unfinished resumable upload: "state" or "tail". Completion and expiry
+// WorkKey is a scratch object of an unfinished resumable upload: "state", or a "tail-" with a number. Completion and expiry
 // delete it.
 func WorkKey(id UploadID, part string) Key { return Key(WorkPrefix + string(id) + "/" + part) }
 
-// TreeKey is where the encoded Tree of a blob of more than one chunk lies.
-func TreeKey(h Hash) Key { s := h.String(); return Key("t/" + s[:2] + "/" + s) }
+// TreeKey is where the encoded Tree of the blob of that key lies, if it has more than one chunk: it belongs to that object alone, and goes with it.
+func TreeKey(blob Key) Key { return "t/" + blob }
 
 // HeadKey is where the current Pointer of a path lies: mutable, written conditionally.
 func HeadKey(s Site, p Path) Key { return Key("p/" + pathKey(s, p)) }

@@ -100,6 +100,9 @@ func (b *bench) open() {
 	b.stop = func() { cancel(); <-done }
 
 	cfg := b.cfg
+	if cfg.Patience == 0 {
+		cfg.Patience = 300 * time.Millisecond // a fault of a test stays until the test has seen what it does
+	}
 	cfg.Catalog, cfg.Outbox, cfg.Clock, cfg.Log = b.cat, outbox, b.clock, quiet
 	if cfg.Reader == nil {
 		cfg.Reader = b.reader
@@ -284,7 +287,7 @@ func (b *bench) checkVersion(ptr object.Pointer, known map[object.Key]bool) {
 		b.t.Errorf("blob %s of %s is not what its pointer says: %v", ptr.Blob, ptr.Path, err)
 	}
 	if object.Chunks(ptr.Size) > 1 {
-		enc, err := b.read(object.TreeKey(ptr.Hash))
+		enc, err := b.read(object.TreeKey(ptr.Blob))
 		if err == nil {
 			_, err = object.DecodeTree(enc, ptr.Size, ptr.Root)
 		}

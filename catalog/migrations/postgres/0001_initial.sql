@@ -8,7 +8,7 @@ CREATE TABLE catalogue (
 );
 INSERT INTO catalogue (id) VALUES (substr(replace(gen_random_uuid()::text, '-', ''), 1, 16));
 
--- The runs of the program that are alive; see lease.go.
+-- The runs of the program that are alive; see runs.go.
 CREATE TABLE runs (
 	id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
 	expires BIGINT NOT NULL
@@ -73,10 +73,16 @@ CREATE TABLE uploads (
 	path      TEXT COLLATE "C" NOT NULL,
 	version   TEXT COLLATE "C" NOT NULL, -- what became of it, when done
 	metadata  TEXT NOT NULL, -- as the client sent it
+	concat    TEXT NOT NULL, -- as the client sent it
 	holder    TEXT COLLATE "C" NOT NULL,
-	expires   BIGINT NOT NULL
+	expires   BIGINT NOT NULL,
+	fence     BIGINT NOT NULL, -- rises with every lease
+	torn      INTEGER NOT NULL, -- 1 if the lease before the last ended without a release
+	lessee    TEXT COLLATE "C" NOT NULL, -- the run of the program that has, or had, the lease
+	leased    BIGINT NOT NULL, -- until when; 0 once released
+	wanted    INTEGER NOT NULL -- 1 when another run asks for the lease
 );
-CREATE INDEX uploads_expires ON uploads (expires) WHERE kind = 'resumable';
+CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
 -- Rows are committed in another order than that of their ids; see the package comment.
