@@ -101,6 +101,7 @@ func (p Postgres) primary() (*pgx.ConnConfig, error) {
 		"lock_timeout":                        strconv.FormatInt(p.Timeout.Milliseconds()/2, 10),
 		"idle_in_transaction_session_timeout": strconv.FormatInt(2*p.Timeout.Milliseconds(), 10),
 		"default_transaction_isolation":       "read committed",
+		"synchronous_commit":                  "on", // what is acknowledged is on disk, and Session relies on it
 		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3",
 	} {
 		if _, given := c.RuntimeParams[name]; !given {

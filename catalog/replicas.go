@@ -20,7 +20,8 @@ import (
 //
 // That last condition is a question of its own, on the connection that reads next. In one statement the answer would be
 // about a moment after the statement's snapshot was taken, and the row might still be missing from it. For the same
-// reason a writer's position is asked for after its commit.
+// reason a writer's position is asked for after its commit: how far the log is synced, which is behind the commit
+// (synchronous_commit is on) and never ahead of what replicas are sent.
 //
 // What a replica does not have is asked from the primary. While the primary is away, replicas go on answering with what
 // they have; that something is missing cannot be said then.
@@ -123,7 +124,7 @@ func (r *replicas) watch(ctx context.Context) {
 func (r *replicas) probe(ctx context.Context) {
 	asked := r.cfg.Clock.Now()
 	// Without an answer the samples end: a replica that has replayed all there was is as good as it can be.
-	if at, err := position(ctx, r.primary, `SELECT pg_current_wal_insert_lsn()::text`); err == nil {
+	if at, err := position(ctx, r.primary, `SELECT pg_current_wal_flush_lsn()::text`); err == nil {
 		r.mu.Lock()
 		r.samples = append(r.samples, sample{asked, at})
 		r.samples = r.samples[max(0, len(r.samples)-keptSamples):]
@@ -132,7 +133,7 @@ func (r *replicas) probe(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, one := range r.all {
 		all.Go(func() {
-			at, err := position(ctx, one.db, `SELECT COALESCE(pg_last_wal_replay_lsn(), pg_current_wal_insert_lsn())::text`)
+			at, err := position(ctx, one.db, `SELECT COALESCE(pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn())::text`)
 			if ctx.Err() == nil {
 				r.judge(one, at, err)
 			}
@@ -278,7 +279,7 @@ func (s *server) wrote(ctx context.Context) {
 	if session == nil || s.lease == nil {
 		return
 	}
-	at, err := position(context.WithoutCancel(ctx), s.write, `SELECT pg_current_wal_insert_lsn()::text`)
+	at, err := position(context.WithoutCancel(ctx), s.write, `SELECT pg_current_wal_flush_lsn()::text`)
 	if err != nil {
 		at = lastLSN // no replica will do: whoever reads with this session asks the primary
 	}

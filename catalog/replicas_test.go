@@ -122,7 +122,10 @@ func TestWritersReadTheirWrites(t *testing.T) {
 
 // TestLaggingReplicaIsLeft: a replica that is too far behind answers nobody, and is taken back.
 func TestLaggingReplicaIsLeft(t *testing.T) {
-	s := newSeparated(t, func(c *catalog.Config) { c.Postgres.MaxLag = 300 * time.Millisecond; c.Postgres.Replicas = c.Postgres.Replicas[:1] })
+	s := newSeparated(t, func(c *catalog.Config) {
+		c.Postgres.MaxLag = 300 * time.Millisecond
+		c.Postgres.Replicas = c.Postgres.Replicas[:1]
+	})
 	s.awaitReplica()
 	must(t, s.replicas[0].PauseReplay(t.Context()))
 	version, _ := s.write("/probe", "y")

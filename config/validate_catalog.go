@@ -31,9 +31,12 @@ func (v validator) catalog() {
 			v.bad("catalog.replicas", "%q is no replica; write host, host:port or the directory of a socket: user, password and database are those of catalog.dsn", r)
 		}
 	}
-	for key, d := range map[string]Duration{"catalog.max_lag": c.MaxLag, "catalog.timeout": c.Timeout, "catalog.connect_timeout": c.ConnectTimeout} {
-		if d.Std() < 100*time.Millisecond || d.Std() > time.Hour {
-			v.bad(key, "%v is not between 100ms and 1h", d)
+	for _, x := range []struct {
+		key string
+		d   Duration
+	}{{"catalog.max_lag", c.MaxLag}, {"catalog.timeout", c.Timeout}, {"catalog.connect_timeout", c.ConnectTimeout}} {
+		if x.d.Std() < 100*time.Millisecond || x.d.Std() > time.Hour {
+			v.bad(x.key, "%v is not between 100ms and 1h", x.d)
 		}
 	}
 	if c.Connections < 4 || c.Connections > 1000 {
