@@ -1,9 +1,18 @@
 package catalog
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"perigee/object"
 )
@@ -14,9 +23,6 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrBusy says that another change of the same path is under way; see BusyError.
 	ErrBusy = errors.New("another change of this path is under way, try again")
-	// ErrUnavailable says that the database of what was asked for does not answer. A change may have been made only where
-	// its operation says so; else nothing was.
-	ErrUnavailable = errors.New("the catalogue's database does not answer")
 	// ErrLost says that a reservation is no longer held and that the path has moved on since: the change was
 	// not recorded.
 	ErrLost = errors.New("the reservation was lost")
@@ -68,4 +74,26 @@ func (c Condition) check(cur *File) error {
 		return fmt.Errorf("%w: the current version is %s", ErrPrecondition, have)
 	}
 	return nil
+}
+
+// unreachable reports whether an error says that a database cannot be worked with at all.
+func unreachable(err error) bool {
+	if err == nil {
+		return false
+	}
+	var file *sqlite.Error
+	if errors.As(err, &file) {
+		switch file.Code() & 0xff {
+		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY:
+			return true
+		}
+		return false
+	}
+	if fateOf(err) == away && !errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	var network net.Error
+	return errors.As(err, &network) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "sql: database is closed") // which package sql does not export
 }

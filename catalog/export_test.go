@@ -2,7 +2,8 @@ package catalog
 
 // Crash ends everything of c, as a kill of its process does: nothing is said, no lease is given back.
 func Crash(c *Catalog) error {
-	for _, s := range c.servers {
+	for _, m := range c.members {
+		s := m.opened()
 		s.stop()
 		s.stop = nil
 	}

@@ -44,8 +44,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	for _, s := range m.catalog.servers {
-		if s.replicas == nil || len(s.replicas.all) == 0 {
+	for _, member := range m.catalog.members {
+		s := member.opened()
+		if s == nil || s.replicas == nil || len(s.replicas.all) == 0 {
 			continue
 		}
 		n := s.replicas.counts()
@@ -76,8 +77,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 // ReadCounts adds up what became of the reads of all servers.
 func (c *Catalog) ReadCounts() ReadCounts {
 	var sum ReadCounts
-	for _, s := range c.servers {
-		if s.replicas == nil {
+	for _, m := range c.members {
+		s := m.opened()
+		if s == nil || s.replicas == nil {
 			continue
 		}
 		n := s.replicas.counts()

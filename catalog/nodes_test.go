@@ -97,7 +97,7 @@ func TestNodes(t *testing.T) {
 func testLeases(t *testing.T, cfg catalog.Config) {
 	n := nodes(t, cfg, 2)
 	r := n[0].reserve("/a", "x")
-	_, err := n[0].OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed, Site: "www", Path: "/u"})
+	_, err := n[0].OpenUpload(t.Context(), catalog.Upload{ID: "1111111111111111111111111111111a", Kind: catalog.Streamed})
 	must(t, err)
 	_, err = n[1].TakeOver(t.Context(), catalog.Reservation{Pointer: r.Pointer})
 	if !errors.Is(err, catalog.ErrLost) {
@@ -311,7 +311,7 @@ func testLateRows(t *testing.T, cfg catalog.Config) {
 	tx, err := conn.Begin(t.Context())
 	must(t, err)
 	var id int64
-	must(t, tx.QueryRow(t.Context(), `INSERT INTO outbox (entry) SELECT entry FROM outbox LIMIT 1 RETURNING id`).Scan(&id))
+	must(t, tx.QueryRow(t.Context(), `INSERT INTO outbox (slot, entry) SELECT slot, entry FROM outbox LIMIT 1 RETURNING id`).Scan(&id))
 	before := r.wait(r.publish("/second"))
 	late := fmt.Sprintf("%s-%d", n[0].ID(), id)
 	if _, err := n[0].Row(t.Context(), late); !errors.Is(err, fs.ErrNotExist) {

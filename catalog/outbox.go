@@ -46,11 +46,31 @@ func NewOutbox(cfg OutboxConfig) (*Outbox, error) {
 // not answer holds up no other.
 func (o *Outbox) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range o.cfg.Catalog.servers {
-		all.Go(func() { (&drainer{outbox: o, server: s}).run(ctx) })
+	for _, m := range o.cfg.Catalog.members {
+		all.Go(func() {
+			if s := o.await(ctx, m); s != nil {
+				(&drainer{outbox: o, server: s}).run(ctx)
+			}
+		})
 	}
 	all.Wait()
 	return nil
+}
+
+// await returns the server as soon as it answers; nil when ctx has ended.
+func (o *Outbox) await(ctx context.Context, m *member) *server {
+	for {
+		if s, err := m.get(ctx); err == nil {
+			return s
+		}
+		t := o.cfg.Clock.NewTimer(outboxPoll)
+		select {
+		case <-t.C():
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
 }
 
 // publish tells everyone who wants to know that r is in the log.
@@ -73,7 +93,7 @@ func (o *Outbox) Wait(ctx context.Context, entry string) (purge.Position, error)
 	defer o.unwatch(entry, ch)
 	for {
 		// Before looking, so that no append falls in between.
-		moved, err := o.cfg.Catalog.moved(entry)
+		moved, err := o.cfg.Catalog.appendedElsewhere(ctx, entry)
 		if err != nil {
 			return purge.Position{}, err
 		}

@@ -169,7 +169,18 @@ func OpenPostgres(ctx context.Context, cfg Config) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCatalog(cfg, s), nil
+	var shards []*member
+	for _, x := range cfg.Shards {
+		own := cfg
+		own.Postgres = x.Postgres
+		own.Postgres.fill()
+		shards = append(shards, &member{name: x.Name, open: func(ctx context.Context) (*server, error) { return openPostgres(ctx, own, s.holder) }})
+	}
+	c := newCatalog(cfg, s, shards...)
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // openPostgres opens the database of cfg.Postgres for the run of the program that holder names.

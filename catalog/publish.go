@@ -46,6 +46,15 @@ type Change struct {
 	Condition Condition
 }
 
+// unitsOf are the units that a change of p's path concerns, and of the upload its blob came from, if any.
+func unitsOf(p object.Pointer, upload object.UploadID) []unit {
+	units := []unit{unitOfPath(p.Site, p.Path)}
+	if upload != "" {
+		units = append(units, unitOfUpload(upload))
+	}
+	return units
+}
+
 // tryReserve is one try of Catalog.Reserve.
 func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
 	now, p := s.now(), ch.Pointer
@@ -53,7 +62,7 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 		Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder,
 		by: s.cfg.Clock.Now().Add(s.cfg.ReservationTTL - headMargin),
 	}
-	err := s.changeAgain(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx, again bool) error {
+	err := s.changeInAgain(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), unitsOf(p, ""), func(tx *sql.Tx, again bool) error {
 		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
 			return err
 		}
@@ -86,11 +95,8 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 			return err
 		}
 		res.Pointer = p
-		free, err := affected(tx.ExecContext(ctx,
-			`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (site, path) DO NOTHING`,
-			p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
-			res.holder, res.Expires.UnixMicro()))
+		free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version,
+			string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag, res.holder, res.Expires.UnixMicro()))
 		if err == nil && !free {
 			err = errConflict
 		}
@@ -110,6 +116,10 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 	}
 	return res, nil
 }
+
+// holdPath reserves a path, unless it is reserved.
+const holdPath = `INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (slot, site, path) DO NOTHING`
 
 // check returns why a change cannot be made where cur is what there is, nil if nothing was ever published.
 func (ch *Change) check(cur *File) error {
@@ -143,10 +153,10 @@ func (s *server) stale(r Reservation, now time.Time) bool {
 func (s *server) takeOver(ctx context.Context, r Reservation) (Reservation, error) {
 	p, mine := &r.Pointer, r
 	mine.holder, mine.Expires, mine.by = s.holder, s.now().Add(s.cfg.ReservationTTL), time.Time{}
-	err := s.changeAgain(ctx, fmt.Sprintf("take over %s of site %s", p.Path, p.Site), func(tx *sql.Tx, again bool) error {
-		done, err := affected(tx.ExecContext(ctx, `UPDATE reservations SET holder = $4, expires = $5
-			WHERE site = $1 AND path = $2 AND version = $3 AND holder = $6 AND expires = $7`,
-			p.Site, p.Path, p.Version, mine.holder, mine.Expires.UnixMicro(), r.holder, r.Expires.UnixMicro()))
+	err := s.changeInAgain(ctx, fmt.Sprintf("take over %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx, again bool) error {
+		done, err := affected(tx.ExecContext(ctx, `UPDATE reservations SET holder = $5, expires = $6
+			WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 AND holder = $7 AND expires = $8`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, mine.holder, mine.Expires.UnixMicro(), r.holder, r.Expires.UnixMicro()))
 		if err != nil || done {
 			return err
 		}
@@ -154,7 +164,7 @@ func (s *server) takeOver(ctx context.Context, r Reservation) (Reservation, erro
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if again && now.Pointer.Version == p.Version && now.holder == mine.holder && now.Expires.Equal(mine.Expires.Truncate(time.Microsecond)) {
+		if again && now.Pointer.Version == p.Version && now.holder == mine.holder && now.Expires.UnixMicro() == mine.Expires.UnixMicro() {
 			return nil
 		}
 		return fmt.Errorf("%w: it has ended, or somebody else settles it", ErrLost)
@@ -165,23 +175,23 @@ func (s *server) takeOver(ctx context.Context, r Reservation) (Reservation, erro
 // commit is Catalog.Commit of this server.
 func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
 	p := &r.Pointer
-	err = s.changeAgain(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx, _ bool) error {
+	err = s.changeInAgain(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), unitsOf(*p, r.Upload), func(tx *sql.Tx, _ bool) error {
 		// Whoever holds the row of the reservation is alone: another commit of it waits here, then finds the version.
-		held, err := affected(tx.ExecContext(ctx, dropReservation, p.Site, p.Path, p.Version))
+		held, err := dropReservation(ctx, tx, p)
 		if err != nil {
 			return err
 		}
-		err = tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
-			p.Site, p.Path, p.Version).Scan(&entry)
+		err = tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&entry)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 		if !held {
-			if err := s.holdAgain(ctx, tx, r); err != nil {
+			if err := holdAgain(ctx, tx, r); err != nil {
 				return err
 			}
 		}
-		if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
+		if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(p.Site, p.Path)), purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
 			return err
 		}
 		if err := put(ctx, tx, p, etag, entry); err != nil {
@@ -198,11 +208,9 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 
 // holdAgain returns nil if r, which was released, may be committed all the same. Until the transaction ends nobody else can
 // reserve the path.
-func (s *server) holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
+func holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	p := &r.Pointer
-	free, err := affected(tx.ExecContext(ctx,
-		`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
-		VALUES ($1, $2, $3, '', '', '', '', '', 0) ON CONFLICT (site, path) DO NOTHING`, p.Site, p.Path, p.Version))
+	free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, "", "", "", "", "", 0))
 	if err != nil {
 		return err
 	}
@@ -229,39 +237,42 @@ func (s *server) holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error
 	if have != r.PrevVersion {
 		return fmt.Errorf("%w: the current version is %s", ErrLost, have)
 	}
-	_, err = tx.ExecContext(ctx, dropReservation, p.Site, p.Path, p.Version)
+	_, err = dropReservation(ctx, tx, p)
 	return err
 }
 
 // release is Catalog.Release of this server.
 func (s *server) release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
-	return s.changeAgain(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx, _ bool) error {
-		_, err := tx.ExecContext(ctx, dropReservation, p.Site, p.Path, p.Version)
+	return s.changeInAgain(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx, _ bool) error {
+		_, err := dropReservation(ctx, tx, p)
 		return err
 	})
 }
 
-const dropReservation = `DELETE FROM reservations WHERE site = $1 AND path = $2 AND version = $3`
+// dropReservation reports whether there was one.
+func dropReservation(ctx context.Context, tx *sql.Tx, p *object.Pointer) (bool, error) {
+	return affected(tx.ExecContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
+		object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version))
+}
 
-// staleReservations is Catalog.Stale of this server.
+const staleQuery = reservationColumns + ` WHERE (expires <= $1 OR holder <> $2
+	AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = reservations.holder AND runs.expires > $4)) AND EXISTS (SELECT 1 FROM slots
+	WHERE slots.slot = reservations.slot AND slots.state IN ('owned', 'leaving')) LIMIT $3`
+
+// staleReservations is Catalog.Stale of this server. Rows that a move has left here, or not yet brought here, are none of its.
 func (s *server) staleReservations(ctx context.Context, limit int) ([]Reservation, error) {
-	rs, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Reservation, error) {
-		return collect(ctx, q, scanReservation, reservationColumns+` WHERE expires <= $1 OR holder <> $2
-			AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = reservations.holder AND runs.expires > $3) LIMIT $4`,
-			s.now().UnixMicro(), s.holder, s.horizon(), page(limit))
+	return fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Reservation, error) {
+		return collect(ctx, db, scanReservation, staleQuery, s.now().UnixMicro(), s.holder, limit, s.horizon())
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list stale reservations: %w", err)
-	}
-	return rs, nil
 }
 
 const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires,
 	COALESCE((SELECT runs.expires FROM runs WHERE runs.id = reservations.holder), 0) FROM reservations`
 
 func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
-	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE site = $1 AND path = $2`, site, path))
+	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE slot = $1 AND site = $2 AND path = $3`,
+		object.SlotOf(site, path), site, path))
 	return r, missing(err)
 }
 
@@ -282,14 +293,14 @@ func scanReservation(s scanner) (Reservation, error) {
 
 // adopt is Catalog.Adopt of this server.
 func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
-	err = s.changeAgain(ctx, fmt.Sprintf("adopt %s of site %s", path, site), func(tx *sql.Tx, _ bool) error {
+	err = s.changeInAgain(ctx, fmt.Sprintf("adopt %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx, _ bool) error {
 		entry = ""
 		cur, err := fileRow(ctx, tx, site, path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if head != nil && (cur == nil || cur.Pointer.Version < head.Version) {
-			if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
+			if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(site, path)), purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
 				return err
 			}
 			return put(ctx, tx, head, etag, entry)
@@ -297,7 +308,8 @@ func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, 
 		if cur == nil {
 			return nil
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $3 WHERE site = $1 AND path = $2 AND version = $4`, site, path, etag, cur.Pointer.Version)
+		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $4 WHERE slot = $1 AND site = $2 AND path = $3 AND version = $5`,
+			object.SlotOf(site, path), site, path, etag, cur.Pointer.Version)
 		return err
 	})
 	if err == nil && entry != "" {

@@ -203,18 +203,24 @@ func (r *replicas) counted(what func(*ReadCounts)) {
 var errBehind = errors.New("the replica is behind the reader")
 
 // look answers a question: f asks it of a replica if the context's session allows that, else of the primary.
-func look[T any](ctx context.Context, s *server, f func(context.Context, querier) (T, error)) (T, error) {
+func look[T any](ctx context.Context, s *server, f func(context.Context, database) (T, error)) (T, error) {
 	session, deciding := sessionOf(ctx)
 	if s.replicas == nil || session == nil || deciding || len(s.replicas.all) == 0 {
-		return ask(ctx, s, f)
+		return fromPrimary(ctx, s, f)
 	}
 	r := s.replicas
 	one := r.pick()
 	if one == nil {
 		r.counted(func(c *ReadCounts) { c.Unfit++ })
-		return ask(ctx, s, f)
+		return fromPrimary(ctx, s, f)
 	}
-	v, err := askReplica(ctx, s, one, session.since(s.id), f)
+	since := session.since(s.id)
+	if since == 0 && session.Token() != "" {
+		// It has seen something of another server: rows may have come from there since, and this replica not know of it.
+		r.counted(func(c *ReadCounts) { c.Behind++ })
+		return fromPrimary(ctx, s, f)
+	}
+	v, err := askReplica(ctx, s, one, since, f)
 	switch {
 	case err == nil:
 		r.counted(func(c *ReadCounts) { c.Replica++ })
@@ -223,17 +229,17 @@ func look[T any](ctx context.Context, s *server, f func(context.Context, querier
 		return v, err
 	case errors.Is(err, errBehind):
 		r.counted(func(c *ReadCounts) { c.Behind++ })
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errElsewhere):
 		r.counted(func(c *ReadCounts) { c.Missing++ })
 	default:
 		one.fit.Store(false) // until the next probe
 		r.counted(func(c *ReadCounts) { c.Failed++ })
 	}
-	return ask(ctx, s, f)
+	return fromPrimary(ctx, s, f)
 }
 
 // askReplica asks one replica, after making sure that it has replayed the log up to since.
-func askReplica[T any](ctx context.Context, s *server, one *replica, since lsn, f func(context.Context, querier) (T, error)) (none T, err error) {
+func askReplica[T any](ctx context.Context, s *server, one *replica, since lsn, f func(context.Context, database) (T, error)) (none T, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	c, err := one.db.Conn(ctx)
@@ -254,8 +260,8 @@ func askReplica[T any](ctx context.Context, s *server, one *replica, since lsn, 
 	return f(ctx, c)
 }
 
-// ask asks the primary, again if the connection broke.
-func ask[T any](ctx context.Context, s *server, f func(context.Context, querier) (T, error)) (T, error) {
+// fromPrimary asks the primary, again if the connection broke.
+func fromPrimary[T any](ctx context.Context, s *server, f func(context.Context, database) (T, error)) (T, error) {
 	for tries := 1; ; tries++ {
 		once, cancel := s.bounded(ctx)
 		v, err := f(once, s.read)

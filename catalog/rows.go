@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,8 +22,8 @@ type Row struct {
 	Appended time.Time
 }
 
-// entryID is the Entry.ID of an outbox row: stable, and no other server's.
-func (s *server) entryID(row int64) string { return fmt.Sprintf("%s-%d", s.id, row) }
+// entryID is the Entry.ID of a row of a server's outbox: stable, and no other server's.
+func entryID(server string, row int64) string { return fmt.Sprintf("%s-%d", server, row) }
 
 // encodeEntry checks e and encodes it without its ID, which follows from the row it is going to be.
 func encodeEntry(e purge.Entry) (string, error) {
@@ -50,8 +51,8 @@ const rowColumns = `SELECT id, entry, position, appended FROM outbox`
 
 // rows returns up to limit rows with ids above after, in order.
 func (s *server) rows(ctx context.Context, after int64, limit int) ([]Row, error) {
-	rows, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Row, error) {
-		return collect(ctx, q, s.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+	rows, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Row, error) {
+		return collect(ctx, db, s.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
@@ -64,8 +65,8 @@ func (s *server) row(ctx context.Context, id int64) (Row, error) {
 	if r, ok := s.notedAppend(id); ok {
 		return r, nil
 	}
-	r, err := ask(ctx, s, func(ctx context.Context, q querier) (Row, error) {
-		return s.scanRow(q.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
+	r, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (Row, error) {
+		return s.scanRow(db.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
 	})
 	if err != nil {
 		return Row{}, fmt.Errorf("outbox row %d: %w", id, missing(err))
@@ -75,8 +76,8 @@ func (s *server) row(ctx context.Context, id int64) (Row, error) {
 
 // pending returns the oldest rows that are not recorded as appended.
 func (s *server) pending(ctx context.Context, limit int) ([]Row, error) {
-	rows, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Row, error) {
-		return collect(ctx, q, s.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
+	rows, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Row, error) {
+		return collect(ctx, db, s.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
@@ -84,16 +85,19 @@ func (s *server) pending(ctx context.Context, limit int) ([]Row, error) {
 	return rows, nil
 }
 
-// lastPosition is Catalog.LastPosition of this server.
-func (s *server) lastPosition(ctx context.Context) (purge.Position, error) {
-	text, err := ask(ctx, s, func(ctx context.Context, q querier) (text string, err error) {
-		err = q.QueryRowContext(ctx, `SELECT written FROM catalogue`).Scan(&text)
-		return text, err
+// lastAppended returns the row that was recorded as appended last, which need not be the one with the highest id; the zero
+// Row if there is none.
+func (s *server) lastAppended(ctx context.Context) (Row, error) {
+	r, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (Row, error) {
+		return s.scanRow(db.QueryRowContext(ctx, rowColumns+` WHERE id = (SELECT written FROM catalogue)`))
 	})
-	if err != nil {
-		return purge.Position{}, fmt.Errorf("read outbox: %w", err)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Row{}, nil
 	}
-	return purge.ParsePosition(text)
+	if err != nil {
+		return Row{}, fmt.Errorf("read outbox: %w", err)
+	}
+	return r, nil
 }
 
 // noteAppended makes a row that is in the log known to Row until recordAppended has recorded it.
@@ -119,7 +123,7 @@ func (s *server) recordAppended(ctx context.Context, rows []Row) error {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE catalogue SET written = $1`, rows[len(rows)-1].Position.String())
+		_, err := tx.ExecContext(ctx, `UPDATE catalogue SET written = $1`, rows[len(rows)-1].id)
 		return err
 	})
 	if err != nil {
@@ -146,7 +150,7 @@ func (s *server) scanRow(in scanner) (Row, error) {
 	if err := json.Unmarshal([]byte(entry), &r.Entry); err != nil {
 		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
 	}
-	r.Entry.ID = s.entryID(r.id)
+	r.Entry.ID = entryID(s.id, r.id)
 	var err error
 	if r.Position, err = purge.ParsePosition(position); err != nil {
 		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
@@ -218,7 +222,7 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 			return err
 		}
 		for _, e := range entries {
-			if p.ID, err = s.enqueue(ctx, tx, e); err != nil {
+			if p.ID, err = s.enqueue(ctx, tx, noSlot, e); err != nil {
 				return err
 			}
 		}
@@ -235,8 +239,8 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 
 // purge is Catalog.Purge of this server.
 func (s *server) purge(ctx context.Context, id string) (Purge, error) {
-	p, err := look(ctx, s, func(ctx context.Context, q querier) (Purge, error) {
-		p, err := scanPurge(q.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
+	p, err := look(ctx, s, func(ctx context.Context, db database) (Purge, error) {
+		p, err := scanPurge(db.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
 		return p, missing(err)
 	})
 	if err != nil {

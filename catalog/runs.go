@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"perigee/object"
 )
 
 // Every run of the program has a row in the table runs of each server. Reservations and streamed uploads name the run that
@@ -128,10 +130,12 @@ func (c *Catalog) WriteBy(r Reservation) time.Time {
 	if by.IsZero() {
 		by = r.Expires.Add(-headMargin)
 	}
-	if s := c.of(r.Pointer.Site, r.Pointer.Path); s.lease != nil {
-		if l := s.lease.writeBy(); l.Before(by) {
-			return l
-		}
+	s := c.at(object.SlotOf(r.Pointer.Site, r.Pointer.Path)).opened()
+	if s == nil || s.lease == nil {
+		return by
+	}
+	if l := s.lease.writeBy(); l.Before(by) {
+		return l
 	}
 	return by
 }

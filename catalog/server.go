@@ -31,6 +31,9 @@ type server struct {
 	enqueued chan struct{}
 
 	mu sync.Mutex
+	// had is which slots the server had when its stamp was hadStamp; nil before that was first asked.
+	had      *possession
+	hadStamp int64
 	// appended are rows of the outbox that are in the log and not yet recorded as such.
 	appended map[int64]Row
 }
@@ -57,6 +60,34 @@ func (s *server) close() error {
 	return nil
 }
 
+// newest is the database to read from when what was committed last must be seen.
+func (s *server) newest() *sql.DB { return s.read }
+
+// forShare is what a SELECT ends with that keeps others from changing the row before the transaction ends. SQLite has one
+// writer at a time.
+func (s *server) forShare() string {
+	if s.lease == nil {
+		return ""
+	}
+	return " FOR SHARE"
+}
+
+// forUpdate is as forShare, for a row that the transaction is going to change.
+func (s *server) forUpdate() string {
+	if s.lease == nil {
+		return ""
+	}
+	return " FOR UPDATE"
+}
+
+// snapshot is the kind of transaction that sees one state of the database throughout.
+func (s *server) snapshot() *sql.TxOptions {
+	if s.lease == nil {
+		return &sql.TxOptions{ReadOnly: true}
+	}
+	return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
+}
+
 // querier is what *sql.DB and *sql.Tx have in common.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -79,6 +110,12 @@ func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 		out = append(out, v)
 	}
 	return out, rows.Err()
+}
+
+// database is what *sql.DB and *sql.Conn have in common.
+type database interface {
+	querier
+	BeginTx(ctx context.Context, o *sql.TxOptions) (*sql.Tx, error)
 }
 
 // affected reports whether a statement changed any row.

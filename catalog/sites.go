@@ -108,7 +108,7 @@ func (s *server) siteStored(ctx context.Context, site object.Site, version objec
 		if !first || err != nil {
 			return err
 		}
-		entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
+		entry, err = s.enqueue(ctx, tx, noSlot, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
 		return err
 	})
 	if err == nil {
@@ -119,7 +119,7 @@ func (s *server) siteStored(ctx context.Context, site object.Site, version objec
 
 // site is Catalog.Site of this server.
 func (s *server) site(ctx context.Context, site object.Site) (object.SiteRecord, error) {
-	rec, err := look(ctx, s, func(ctx context.Context, q querier) (object.SiteRecord, error) { return siteRow(ctx, q, site) })
+	rec, err := look(ctx, s, func(ctx context.Context, q database) (object.SiteRecord, error) { return siteRow(ctx, q, site) })
 	if err != nil {
 		return object.SiteRecord{}, fmt.Errorf("site %s: %w", site, err)
 	}
@@ -128,7 +128,7 @@ func (s *server) site(ctx context.Context, site object.Site) (object.SiteRecord,
 
 // sites is Catalog.Sites of this server.
 func (s *server) sites(ctx context.Context, after object.Site, limit int) ([]object.SiteRecord, error) {
-	recs, err := look(ctx, s, func(ctx context.Context, q querier) ([]object.SiteRecord, error) {
+	recs, err := look(ctx, s, func(ctx context.Context, q database) ([]object.SiteRecord, error) {
 		return collect(ctx, q, scanSite, `SELECT record FROM sites WHERE site > $1 ORDER BY site LIMIT $2`, after, page(limit))
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *server) sites(ctx context.Context, after object.Site, limit int) ([]obj
 
 // unstoredSites is Catalog.UnstoredSites of this server.
 func (s *server) unstoredSites(ctx context.Context) ([]object.SiteRecord, error) {
-	recs, err := ask(ctx, s, func(ctx context.Context, q querier) ([]object.SiteRecord, error) {
+	recs, err := fromPrimary(ctx, s, func(ctx context.Context, q database) ([]object.SiteRecord, error) {
 		return collect(ctx, q, scanSite, `SELECT record FROM sites WHERE stored = 0 ORDER BY site LIMIT $1`, maxPage)
 	})
 	if err != nil {
@@ -161,14 +161,17 @@ func scanSite(s scanner) (object.SiteRecord, error) {
 	return object.UnmarshalSite([]byte(record))
 }
 
+// noSlot is the slot of entries that are not about one path.
+const noSlot = -1
+
 // enqueue adds a row to the outbox and returns the id of its log entry. Who calls it calls wake after the commit.
-func (s *server) enqueue(ctx context.Context, tx *sql.Tx, e purge.Entry) (entry string, err error) {
+func (s *server) enqueue(ctx context.Context, tx *sql.Tx, slot int, e purge.Entry) (entry string, err error) {
 	e.Format, e.At = 1, s.cfg.Clock.Now().UTC().Truncate(time.Microsecond)
 	text, err := encodeEntry(e)
 	if err != nil {
 		return "", err
 	}
 	var id int64
-	err = tx.QueryRowContext(ctx, `INSERT INTO outbox (entry) VALUES ($1) RETURNING id`, text).Scan(&id)
-	return s.entryID(id), err
+	err = tx.QueryRowContext(ctx, `INSERT INTO outbox (slot, entry) VALUES ($1, $2) RETURNING id`, slot, text).Scan(&id)
+	return entryID(s.id, id), err
 }

@@ -64,11 +64,11 @@ func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
 		l.Fence, l.Until = 1, s.leaseEnd(s.cfg.Clock.Now())
 		leased = micros(l.Until)
 	}
-	return l, s.changeAgain(ctx, "note upload "+string(u.ID), func(tx *sql.Tx, again bool) error {
+	return l, s.changeInAgain(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx, again bool) error {
 		fresh, err := affected(tx.ExecContext(ctx,
-			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
-			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7, $8, $9, 0, $7, $10, 0) ON CONFLICT (id) DO NOTHING`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased))
+			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
+			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0) ON CONFLICT (slot, id) DO NOTHING`,
+			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased))
 		if err == nil && !fresh && !again {
 			err = fmt.Errorf("its id is taken: %w", fs.ErrExist)
 		}
@@ -78,22 +78,22 @@ func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
 
 // extendUpload is Catalog.ExtendUpload of this server.
 func (s *server) extendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
-	return s.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $2 WHERE id = $1`, expires.UnixMicro())
+	return s.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $3 WHERE slot = $1 AND id = $2`, expires.UnixMicro())
 }
 
 // abandonUpload is Catalog.AbandonUpload of this server.
 func (s *server) abandonUpload(ctx context.Context, id object.UploadID) error {
-	return s.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $2 WHERE id = $1 AND kind = 'streamed'`, UploadAbandoned)
+	return s.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $3 WHERE slot = $1 AND id = $2 AND kind = 'streamed'`, UploadAbandoned)
 }
 
 // forgetUpload is Catalog.ForgetUpload of this server.
 func (s *server) forgetUpload(ctx context.Context, id object.UploadID) error {
-	return s.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE id = $1`)
+	return s.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE slot = $1 AND id = $2`)
 }
 
 func (s *server) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
-	return s.changeAgain(ctx, verb+" upload "+string(id), func(tx *sql.Tx, _ bool) error {
-		_, err := tx.ExecContext(ctx, query, append([]any{id}, args...)...)
+	return s.changeInAgain(ctx, verb+" upload "+string(id), []unit{unitOfUpload(id)}, func(tx *sql.Tx, _ bool) error {
+		_, err := tx.ExecContext(ctx, query, append([]any{id.Slot(), id}, args...)...)
 		return err
 	})
 }
@@ -103,48 +103,49 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if r.Upload == "" {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE slot = $1 AND id = $2 AND kind = $3`, r.Upload.Slot(), r.Upload, Streamed); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3, leased = 0 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $3, version = $4, leased = 0 WHERE slot = $1 AND id = $2`,
+		r.Upload.Slot(), r.Upload, UploadDone, r.Pointer.Version)
 	return err
 }
 
 const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires FROM uploads`
 
+const uploadQuery = `SELECT slots.state, uploads.slot, uploads.id, uploads.kind, uploads.state, uploads.site, uploads.path, uploads.version,
+	uploads.metadata, uploads.concat, uploads.expires FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
+
 // upload is Catalog.Upload of this server.
-func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, error) {
-	u, err := ask(ctx, s, func(ctx context.Context, q querier) (Upload, error) {
-		return scanUpload(q.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
-	})
+func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotState, error) {
+	u, state, err := rowIn(ctx, s, fromPrimary, scanUpload, uploadQuery, id.Slot(), id)
 	if err != nil {
-		return Upload{}, fmt.Errorf("upload %s: %w", id, missing(err))
+		return Upload{}, state, fmt.Errorf("upload %s: %w", id, err)
 	}
-	return u, nil
+	return u, state, nil
 }
 
+// unreserved ends the queries for stale uploads; rows that a move has left here, or not yet brought here, are none of this server's.
 const (
-	unreserved    = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
-	staleStreamed = uploadColumns + ` WHERE kind = 'streamed' AND (state = 'abandoned' OR holder <> $1
+	unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) AND EXISTS (SELECT 1 FROM slots
+		WHERE slots.slot = uploads.slot AND slots.state IN ('owned', 'leaving')) LIMIT $2`
+	streamedQuery = uploadColumns + ` WHERE kind = 'streamed' AND (state = 'abandoned' OR holder <> $1
 		AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = uploads.holder AND runs.expires > $3))` + unreserved
-	staleResumable = uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved
+	resumableQuery = uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved
 )
 
 // staleUploads is Catalog.StaleUploads of this server.
 func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) {
-	streamed, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Upload, error) {
-		return collect(ctx, q, scanUpload, staleStreamed, s.holder, page(limit), s.horizon())
+	streamed, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Upload, error) {
+		return collect(ctx, db, scanUpload, streamedQuery, s.holder, limit, s.horizon())
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list stale uploads: %w", err)
+		return nil, err
 	}
-	resumable, err := ask(ctx, s, func(ctx context.Context, q querier) ([]Upload, error) {
-		return collect(ctx, q, scanUpload, staleResumable, s.now().UnixMicro(), page(limit))
+	resumable, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Upload, error) {
+		return collect(ctx, db, scanUpload, resumableQuery, s.now().UnixMicro(), limit)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list stale uploads: %w", err)
-	}
-	return append(streamed, resumable...), nil
+	return append(streamed, resumable...), err
 }
 
 func scanUpload(s scanner) (Upload, error) {
@@ -159,8 +160,8 @@ func scanUpload(s scanner) (Upload, error) {
 
 // referenced is Catalog.Referenced of this server.
 func (s *server) referenced(ctx context.Context, blob object.Key) (bool, error) {
-	n, err := ask(ctx, s, func(ctx context.Context, q querier) (n int, err error) {
-		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+	n, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (n int, err error) {
+		err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
 		return n, err
 	})
 	if err != nil {
