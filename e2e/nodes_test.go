@@ -158,9 +158,9 @@ func TestNodesShareACatalogue(t *testing.T) {
 		eventually(t, "node 1 has heard of the change", func() bool { return s.call(1, http.MethodGet, "/kept", "", "").Version == put.Version })
 	})
 	t.Run("replica paused", func(t *testing.T) {
-		must(t, s.replicas[0].PauseReplay(t.Context()))
+		ok(t, s.replicas[0].PauseReplay(t.Context()))
 		s.writesAndReads(12)
-		must(t, s.replicas[0].ResumeReplay(t.Context()))
+		ok(t, s.replicas[0].ResumeReplay(t.Context()))
 	})
 	t.Run("node killed", s.nodeKilled)
 	t.Run("primary killed", s.primaryKilled)
@@ -171,7 +171,7 @@ func TestNodesShareACatalogue(t *testing.T) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func ok(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -182,15 +182,15 @@ func must(t *testing.T, err error) {
 // when the lease of the dead one has ended, settles it and goes on.
 func (s *shared) nodeKilled(t *testing.T) {
 	db, err := pgx.Connect(t.Context(), s.primary.DSN(pgserver.Database))
-	must(t, err)
+	ok(t, err)
 	defer db.Close(context.Background())
 	before := s.call(1, http.MethodPut, "/killed", "before", "")
 
 	// The reservation is made to wait, until the storage stands: then the node gets no further than that.
 	tx, err := db.Begin(t.Context())
-	must(t, err)
+	ok(t, err)
 	_, err = tx.Exec(t.Context(), `LOCK TABLE reservations IN EXCLUSIVE MODE`)
-	must(t, err)
+	ok(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -199,20 +199,20 @@ func (s *shared) nodeKilled(t *testing.T) {
 	count := func(query string) (n int) {
 		t.Helper()
 		c, err := pgx.Connect(t.Context(), s.primary.DSN(pgserver.Database))
-		must(t, err)
+		ok(t, err)
 		defer c.Close(context.Background())
-		must(t, c.QueryRow(t.Context(), query).Scan(&n))
+		ok(t, c.QueryRow(t.Context(), query).Scan(&n))
 		return n
 	}
 	eventually(t, "the node waits for its reservation", func() bool {
 		return count(`SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'reservations'::regclass`) > 0
 	})
 	storage := s.procs["storage"].cmd.Process
-	must(t, storage.Signal(syscall.SIGSTOP))
-	must(t, tx.Commit(t.Context()))
+	ok(t, storage.Signal(syscall.SIGSTOP))
+	ok(t, tx.Commit(t.Context()))
 	eventually(t, "the path is reserved", func() bool { return count(`SELECT count(*) FROM reservations WHERE path = '/killed'`) == 1 })
 	s.kill("api0")
-	must(t, storage.Signal(syscall.SIGCONT))
+	ok(t, storage.Signal(syscall.SIGCONT))
 	<-done
 
 	if a := s.call(1, http.MethodGet, "/killed", "", before.Token); a.Version != before.Version {
@@ -237,9 +237,9 @@ func (s *shared) nodeKilled(t *testing.T) {
 func (s *shared) primaryKilled(t *testing.T) {
 	known := s.call(0, http.MethodPut, "/known", "x", "")
 	for _, r := range s.replicas {
-		must(t, s.primary.AwaitReplay(t.Context(), r))
+		ok(t, s.primary.AwaitReplay(t.Context(), r))
 	}
-	must(t, s.primary.Kill())
+	ok(t, s.primary.Kill())
 	for node := range s.apis {
 		for range 5 {
 			if a := s.call(node, http.MethodGet, "/known", "", known.Token); a.Status != 200 || a.Version != known.Version {
@@ -251,7 +251,7 @@ func (s *shared) primaryKilled(t *testing.T) {
 			t.Errorf("node %d: a change without a primary: %+v", node, a)
 		}
 	}
-	must(t, s.primary.Start(t.Context()))
+	ok(t, s.primary.Start(t.Context()))
 	for node := range s.apis {
 		eventually(t, "changes go on", func() bool { return s.call(node, http.MethodPut, "/known", fmt.Sprint(node), "").Status == 200 })
 	}
