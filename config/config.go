@@ -94,8 +94,20 @@ func (a API) EnvKeys() []string {
 
 // Catalog is the catalogue of what was published.
 type Catalog struct {
-	Path string `yaml:"path"`
+	Kind           string   `yaml:"kind"` // "sqlite" or "postgres"
+	Path           string   `yaml:"path"`
+	DSN            Secret   `yaml:"dsn"`
+	Replicas       []string `yaml:"replicas"`
+	MaxLag         Duration `yaml:"max_lag"`
+	Connections    int      `yaml:"connections"`
+	Timeout        Duration `yaml:"timeout"`
+	ConnectTimeout Duration `yaml:"connect_timeout"`
+	Lookups        int      `yaml:"lookups"`
+	LookupFor      Duration `yaml:"lookup_for"`
 }
+
+// IsPostgres reports whether the catalogue is a PostgreSQL database.
+func (c Catalog) IsPostgres() bool { return c.Kind == "postgres" }
 
 // Storage is the bucket.
 type Storage struct {

@@ -139,21 +139,26 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 		return nil, nil, errors.Join(err, ln.Close())
 	}
 	r.start("purge log", a.log.Run)
+	if r.cfg.Catalog.IsPostgres() {
+		r.start("purge log, followed", a.follow)
+	}
 	r.start("publishing", a.publish)
 	r.start("live events", a.console.Run)
 	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
-	return ln, &admin.Node{Ready: a.ready, Metrics: admin.NewRegistry()}, nil
+	reg := admin.NewRegistry()
+	catalog.NewMetrics(reg, a.catalog)
+	return ln, &admin.Node{Ready: a.ready, Metrics: reg}, nil
 }
 
 // build makes the rooms and starts nothing but the catalogue.
 func (a *api) build(ctx context.Context) error {
 	r := a.r
-	file := r.cfg.Catalog.Path
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	cfg := r.catalogConfig()
+	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	var err error
-	if a.catalog, err = catalog.OpenSQLite(ctx, catalog.Config{File: file, Clock: r.clock, Log: r.log}); err != nil {
+	if a.catalog, err = catalog.Open(ctx, cfg); err != nil {
 		return err
 	}
 	r.onStop("catalogue", a.catalog.Close)
@@ -220,7 +225,9 @@ func (a *api) formResult(c *gin.Context, status int, results []upload.FormResult
 // appended hears of every entry that the outbox has brought into the log.
 func (a *api) appended(e purge.Entry, at purge.Position, when time.Time) {
 	a.m.tracker.Appended(e.ID, at, when)
-	a.console.Changed(purge.Record{Entry: e, Position: at})
+	if !a.r.cfg.Catalog.IsPostgres() { // else it is heard from the log, like what other nodes append
+		a.console.Changed(purge.Record{Entry: e, Position: at})
+	}
 }
 
 func (a *api) handler(ln net.Listener) (http.Handler, error) {
@@ -240,6 +247,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
 	d := openapi.New(apiInfo())
+	engine.Use(a.pub.Consistency)
 	a.pub.Register(engine, d)
 	a.console.Register(engine, d)
 	return guard.Wrap(engine), nil

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"perigee/catalog"
+	"perigee/purge"
+	"perigee/web"
+)
+
+// catalogConfig is the catalogue of the configuration.
+func (r *role) catalogConfig() catalog.Config {
+	c := r.cfg.Catalog
+	cfg := catalog.Config{File: c.Path, Lookups: c.Lookups, LookupFor: c.LookupFor.Std(), Clock: r.clock, Log: r.log}
+	if c.IsPostgres() {
+		cfg.Postgres = catalog.Postgres{
+			DSN: c.DSN.Reveal(), Replicas: c.Replicas, MaxLag: c.MaxLag.Std(), Connections: c.Connections,
+			Timeout: c.Timeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(),
+		}
+	}
+	return cfg
+}
+
+// follow hears from the log what every API node has changed: what is kept in memory of it is forgotten, proofs know where
+// it is, the console shows it.
+func (a *api) follow(ctx context.Context) error {
+	from, err := a.catalog.LastPosition(ctx)
+	if err != nil {
+		from = purge.Position{} // the log says itself where it begins
+	}
+	if err := a.log.Follow(ctx, from, listener{a}); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("follow the log: %w", err)
+	}
+	return nil
+}
+
+// listener is the API as a reader of the log.
+type listener struct{ *api }
+
+// news is how old an entry may be to be shown as something that happens.
+const news = time.Minute
+
+// Apply implements purge.Sink.
+func (l listener) Apply(r purge.Record) error {
+	now := l.r.clock.Now()
+	l.catalog.Applied(r)
+	l.m.tracker.Appended(r.ID, r.Position, now)
+	if now.Sub(r.At) < news {
+		l.console.Changed(r)
+	}
+	return nil
+}
+
+// Reset implements purge.Sink.
+func (l listener) Reset(purge.Position, error) error {
+	l.catalog.Forget()
+	return nil
+}
+
+// Confirm implements purge.Sink. What is kept has a term of its own.
+func (l listener) Confirm(time.Time) {}
+
+// away makes the console's routes say that the catalogue's database is away.
+func away(err error) error {
+	if errors.Is(err, catalog.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", web.ErrUnavailable, err)
+	}
+	return err
+}
