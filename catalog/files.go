@@ -1,11 +1,13 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"unicode/utf8"
 
 	"perigee/object"
@@ -31,9 +33,9 @@ func (s *server) file(ctx context.Context, site object.Site, path object.Path) (
 const (
 	fileQuery = `SELECT slots.state, files.slot, files.pointer, files.etag FROM slots
 		LEFT JOIN files ON files.slot = slots.slot AND files.site = $2 AND files.path = $3 WHERE slots.slot = $1`
-	versionsQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
-		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version < $4
-		WHERE slots.slot = $1 ORDER BY versions.version DESC LIMIT $5`
+	versionsQuery = `SELECT slots.state, v.slot, v.pointer FROM slots LEFT JOIN (SELECT slot, pointer FROM versions
+		WHERE slot = $1 AND site = $2 AND path = $3 AND version < $4 ORDER BY version DESC LIMIT $5) AS v ON v.slot = slots.slot
+		WHERE slots.slot = $1`
 	versionQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
 		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version = $4
 		WHERE slots.slot = $1`
@@ -123,6 +125,8 @@ func (s *server) versions(ctx context.Context, site object.Site, path object.Pat
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, state, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
 	}
+	// The join need not keep the order in which they were found.
+	slices.SortFunc(ps, func(a, b object.Pointer) int { return cmp.Compare(b.Version, a.Version) })
 	return ps, state, nil
 }
 

@@ -77,3 +77,18 @@ func TestPostgresErrorsAreClear(t *testing.T) {
 		t.Errorf("replica with a user: %v", err)
 	}
 }
+
+// TestPostgresShards: three servers are one catalogue.
+func TestPostgresShards(t *testing.T) {
+	var on [3]places
+	for i := range on {
+		on[i].Server = catalogtest.StartPostgres(t, pgserver.Config{})
+	}
+	catalogtest.Run(t, func(t *testing.T, cfg catalog.Config) *catalog.Catalog {
+		cfg.Shards = nil
+		for i, name := range []string{"second", "third"} {
+			cfg.Shards = append(cfg.Shards, catalog.Shard{Name: name, Postgres: on[i+1].config(t, cfg).Postgres})
+		}
+		return on[0].open(t, cfg)
+	})
+}

@@ -97,6 +97,7 @@ type Catalog struct {
 	Kind           string   `yaml:"kind"` // "sqlite" or "postgres"
 	Path           string   `yaml:"path"`
 	DSN            Secret   `yaml:"dsn"`
+	Shards         Secret   `yaml:"shards"`
 	Replicas       []string `yaml:"replicas"`
 	MaxLag         Duration `yaml:"max_lag"`
 	Connections    int      `yaml:"connections"`
@@ -104,6 +105,24 @@ type Catalog struct {
 	ConnectTimeout Duration `yaml:"connect_timeout"`
 	Lookups        int      `yaml:"lookups"`
 	LookupFor      Duration `yaml:"lookup_for"`
+}
+
+// CatalogServer is a further server of the catalogue.
+type CatalogServer struct {
+	Name  string
+	Where string // a file, or of PostgreSQL a connection string
+}
+
+// Servers returns the further servers that Shards names.
+func (c Catalog) Servers() []CatalogServer {
+	var out []CatalogServer
+	for line := range strings.Lines(c.Shards.Reveal()) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			name, where, _ := strings.Cut(line, "=")
+			out = append(out, CatalogServer{strings.TrimSpace(name), strings.TrimSpace(where)})
+		}
+	}
+	return out
 }
 
 // IsPostgres reports whether the catalogue is a PostgreSQL database.

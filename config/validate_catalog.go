@@ -19,6 +19,11 @@ func (v validator) catalog() {
 	case c.IsPostgres() && !isDSN(c.DSN.Reveal()):
 		v.bad("catalog.dsn", "it is no connection string of PostgreSQL; write it as postgres://user@host:5432/database, or as host=… user=… dbname=…")
 	}
+	for _, s := range c.Servers() {
+		if s.Name == "" || s.Where == "" || c.IsPostgres() && !isDSN(s.Where) {
+			v.bad("catalog.shards", "a line is NAME=file or, with catalog.kind postgres, NAME=postgres://user@host:5432/database; the line of %q is not", s.Name)
+		}
+	}
 	if !c.IsPostgres() && len(c.Replicas) > 0 {
 		v.bad("catalog.replicas", "catalog.kind is %s, which has none", c.Kind)
 	}

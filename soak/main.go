@@ -4,6 +4,7 @@
 //	soak crash    kill -9 at a random moment under load, start again, check every byte against the origin
 //	soak damage   flip bits and cut segment files at random places, while stopped and while serving
 //	soak objects  some million small objects in one engine: memory, look-up, restart, purge of all
+//	soak catalogue  ten million rows, on SQLite and PostgreSQL: list, look-up and upload beside a small catalogue
 //
 // A wrong byte ends a run at once, with the seed and what was being done. Requests that fail because the edge was killed, or because a file was cut
 // under them, are not wrong: a broken transfer says that it is broken.
@@ -28,6 +29,7 @@ type options struct {
 	seed         uint64
 	cycles       int
 	objects      int
+	rows, times  int
 	clients      int
 	megabytes    int
 	slow         time.Duration
@@ -41,6 +43,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the random choices")
 	flag.IntVar(&o.cycles, "cycles", 50, "of crash and damage")
 	flag.IntVar(&o.objects, "objects", 5_000_000, "of objects")
+	flag.IntVar(&o.rows, "rows", 10_000_000, "of catalogue: rows of files and versions together")
+	flag.IntVar(&o.times, "times", 3000, "how often catalogue measures each thing")
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
@@ -49,9 +53,9 @@ func main() {
 		name = os.Args[1]
 		flag.CommandLine.Parse(os.Args[2:])
 	}
-	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd}[name]
+	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd, "catalogue": catalogue}[name]
 	if !ok {
-		log.Fatal("usage: soak crash|damage|objects|herd [-seed N] [-cycles N] [-objects N] [-clients N]")
+		log.Fatal("usage: soak crash|damage|objects|herd|catalogue [-seed N] [-cycles N] [-objects N] [-clients N] [-rows N]")
 	}
 	log.Printf("soak %s, seed %d", name, o.seed)
 	result, err := proof(o)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"perigee/catalog"
+	"perigee/object"
 	"perigee/purge"
 	"perigee/web"
 )
@@ -21,7 +22,49 @@ func (r *role) catalogConfig() catalog.Config {
 			Timeout: c.Timeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(),
 		}
 	}
+	for _, s := range r.cfg.Catalog.Servers() {
+		one := catalog.Shard{Name: s.Name}
+		if c.IsPostgres() {
+			one.Postgres = cfg.Postgres
+			one.Postgres.DSN, one.Postgres.Replicas = s.Where, nil
+		} else {
+			one.File = s.Where
+		}
+		cfg.Shards = append(cfg.Shards, one)
+	}
 	return cfg
+}
+
+// slots is the catalogue as the console sees its servers.
+type slots struct{ catalog *catalog.Catalog }
+
+// Layout implements web.Catalogue.
+func (s slots) Layout(ctx context.Context) (web.CatalogueLayout, error) {
+	l, err := s.catalog.Layout(ctx)
+	out := web.CatalogueLayout{Epoch: l.Epoch, Waiting: l.Waiting, Servers: []web.CatalogueServer{}, Moves: []web.CatalogueMove{}}
+	for _, x := range l.Servers {
+		out.Servers = append(out.Servers, web.CatalogueServer(x))
+	}
+	for _, x := range l.Moves {
+		out.Moves = append(out.Moves, web.CatalogueMove(x))
+	}
+	return out, away(err)
+}
+
+// Move implements web.Catalogue.
+func (s slots) Move(ctx context.Context, slots []object.Slot, to string) error {
+	return away(s.catalog.OrderMoves(ctx, slots, to))
+}
+
+// Rebalance implements web.Catalogue.
+func (s slots) Rebalance(ctx context.Context) (int, error) {
+	n, err := s.catalog.OrderRebalance(ctx)
+	return n, away(err)
+}
+
+// CancelMove implements web.Catalogue.
+func (s slots) CancelMove(ctx context.Context, slot object.Slot) error {
+	return away(s.catalog.CancelMove(ctx, slot))
 }
 
 // follow hears from the log what every API node has changed: what is kept in memory of it is forgotten, proofs know where

@@ -108,6 +108,7 @@ type api struct {
 	writer  *origin.Writer
 	log     *bus.Log
 	outbox  *catalog.Outbox
+	mover   *catalog.Mover
 	pub     *upload.Publisher
 	console *web.Server
 	// prepared is closed when bucket and default site are there.
@@ -143,6 +144,7 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 		r.start("purge log, followed", a.follow)
 	}
 	r.start("publishing", a.publish)
+	r.start("moves of the catalogue", a.mover.Run)
 	r.start("live events", a.console.Run)
 	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
 	reg := admin.NewRegistry()
@@ -180,6 +182,9 @@ func (a *api) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.mover, err = catalog.NewMover(catalog.MoverConfig{Catalog: a.catalog, Clock: r.clock, Log: r.log}); err != nil {
+		return err
+	}
 	proof := &proofs{Tracker: a.m.tracker, board: a.m.board, catalog: a.catalog}
 	a.pub, err = upload.New(upload.Config{
 		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
@@ -202,7 +207,7 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Clock: r.clock, Log: r.log, Version: version(),
+		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Catalogue: slots{a.catalog}, Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
 }
