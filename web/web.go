@@ -94,6 +94,8 @@ type Config struct {
 	Files     Files
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
+	// Watches tells how bucket sites are watched; nil tells of none.
+	Watches Watches
 
 	Clock clock.Clock
 	Log   *slog.Logger
@@ -151,6 +153,7 @@ func (s *Server) Register(r gin.IRouter) {
 	read.GET("/whatif", s.whatIf)
 	read.GET("/fleet", s.fleet)
 	read.GET("/sites", s.sites)
+	read.GET("/watches", s.watches)
 	read.GET("/purges/:id", s.proof)
 
 	g.POST("/api/v1/sites/:site/purge", need(keys.ScopePurge), s.purge)
