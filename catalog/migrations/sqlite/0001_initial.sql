@@ -37,7 +37,7 @@ CREATE TABLE versions (
 	version   TEXT NOT NULL,
 	blob      TEXT NOT NULL, -- key in the bucket; empty in a tombstone
 	pointer   TEXT NOT NULL,
-	outbox_id INTEGER NOT NULL,
+	entry     TEXT NOT NULL, -- id of its log entry
 	PRIMARY KEY (site, path, version)
 ) WITHOUT ROWID;
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
@@ -92,7 +92,6 @@ CREATE TABLE purges (
 	id        TEXT NOT NULL PRIMARY KEY, -- of the last of its entries
 	site      TEXT NOT NULL,
 	request   TEXT NOT NULL,
-	created   INTEGER NOT NULL,
-	outbox_id INTEGER NOT NULL
+	created   INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX purges_created ON purges (created);
