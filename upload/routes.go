@@ -39,16 +39,13 @@ func (p *Publisher) Register(r gin.IRouter) {
 	files.DELETE("/*path", p.delete)
 	files.POST("/*path", p.post)
 
+	p.registerDirect(r)
 	tus := r.Group(uploadsRoute, p.drained, tusVersion)
-	for _, root := range []string{"", "/"} {
-		tus.OPTIONS(root, p.tusOptions)
-		tus.POST(root, p.tusCreate)
+	for _, route := range []string{"", "/", "/:id"} {
+		for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			tus.Handle(method, route, p.tusMethod)
+		}
 	}
-	tus.OPTIONS("/:id", p.tusOptions)
-	tus.HEAD("/:id", p.tusHead)
-	tus.PATCH("/:id", p.tusPatch)
-	tus.DELETE("/:id", p.tusDelete)
-	tus.POST("/:id", p.tusOverride)
 }
 
 // target returns what a request under filesRoute names. A path that is "/" is the listing and returned as "".
