@@ -14,7 +14,8 @@ import (
 
 // recordObject is Catalog.RecordObject of this server.
 func (s *server) recordObject(ctx context.Context, o Observation) (changed bool, entry string, err error) {
-	err = s.change(ctx, fmt.Sprintf("record object %s of site %s", o.Path, o.Site), func(tx *sql.Tx) error {
+	slot := object.SlotOf(o.Site, o.Path)
+	err = s.changeIn(ctx, fmt.Sprintf("record object %s of site %s", o.Path, o.Site), []unit{unitOfPath(o.Site, o.Path)}, func(tx *sql.Tx) error {
 		changed, entry = false, ""
 		cur, err := fileRow(ctx, tx, o.Site, o.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -30,27 +31,41 @@ func (s *server) recordObject(ctx context.Context, o Observation) (changed bool,
 		p := s.observed(o, cur)
 		if p == nil {
 			if o.Passing && o.Found == nil {
-				entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindURL, Site: o.Site, Path: o.Path})
+				entry, err = s.enqueue(ctx, tx, int(slot), purge.Entry{Kind: purge.KindURL, Site: o.Site, Path: o.Path})
 			}
 			return err
 		}
 		changed = true
 		if !o.Quiet {
-			if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: o.Site, Pointer: p}); err != nil {
+			if entry, err = s.enqueue(ctx, tx, int(slot), purge.Entry{Kind: purge.KindPointer, Site: o.Site, Pointer: p}); err != nil {
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx,
-			`INSERT INTO files (site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
-			etag = excluded.etag, pointer = excluded.pointer`,
-			p.Site, p.Path, p.Version, p.State, p.ETag, string(object.MarshalPointer(p)))
-		return err
+		return replaceObject(ctx, tx, p, o.After)
 	})
 	if err == nil && entry != "" {
 		s.wake()
 	}
 	return changed, entry, err
+}
+
+// replaceObject writes the row of p in place of the one with version after, "" for none. The condition is in the statement, for databases that let two
+// transactions read the same row.
+func replaceObject(ctx context.Context, tx *sql.Tx, p *object.Pointer, after object.Version) error {
+	text, slot := string(object.MarshalPointer(p)), object.SlotOf(p.Site, p.Path)
+	query, args := `UPDATE files SET version = $4, state = $5, etag = $6, pointer = $7 WHERE slot = $1 AND site = $2 AND path = $3 AND version = $8`,
+		[]any{slot, p.Site, p.Path, p.Version, p.State, p.ETag, text, after}
+	if after == "" {
+		query, args = `INSERT INTO files (slot, site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (slot, site, path) DO NOTHING`, args[:7]
+	}
+	res, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); n == 0 || err != nil {
+		return errors.Join(ErrLost, err)
+	}
+	return nil
 }
 
 // observed returns the pointer to record, nil if the row says all of it already.
@@ -79,7 +94,7 @@ func (s *server) observed(o Observation, cur *File) *object.Pointer {
 // announceSite is Catalog.AnnounceSite of this server.
 func (s *server) announceSite(ctx context.Context, site object.Site) (entry string, err error) {
 	err = s.change(ctx, "announce site "+string(site), func(tx *sql.Tx) error {
-		entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindSite, Site: site, Soft: true})
+		entry, err = s.enqueue(ctx, tx, noSlot, purge.Entry{Kind: purge.KindSite, Site: site, Soft: true})
 		return err
 	})
 	if err == nil {

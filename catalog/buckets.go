@@ -41,36 +41,67 @@ type Watch struct {
 // RecordObject makes the catalogue say what the store said. It reports whether that is new; entry is the id of the log entry, "" if there is none. ErrLost says that
 // the row has changed since: look again.
 func (c *Catalog) RecordObject(ctx context.Context, o Observation) (changed bool, entry string, err error) {
-	return c.of(o.Site, o.Path).recordObject(ctx, o)
+	err = c.write(ctx, object.SlotOf(o.Site, o.Path), moveWait, func(s *server) (err error) {
+		changed, entry, err = s.recordObject(ctx, o)
+		return err
+	})
+	return changed, entry, err
 }
 
 // AnnounceSite enqueues an entry by which every edge confirms what it has of a site before it uses it again, and returns its id.
 func (c *Catalog) AnnounceSite(ctx context.Context, site object.Site) (entry string, err error) {
-	return c.home().announceSite(ctx, site)
+	s, err := c.home(ctx)
+	if err != nil {
+		return "", err
+	}
+	entry, err = s.announceSite(ctx, site)
+	return entry, c.members[0].fault(err)
 }
 
 // HoldWatch makes holder the one who watches a site for the time given, if nobody else does or the other one's time is over; ErrLost if not. Clocks of
 // nodes may differ: two may then watch at the same time, which costs requests and harms nothing.
 func (c *Catalog) HoldWatch(ctx context.Context, site object.Site, holder string, hold time.Duration) (Watch, error) {
-	return c.home().holdWatch(ctx, site, holder, hold)
+	s, err := c.home(ctx)
+	if err != nil {
+		return Watch{}, err
+	}
+	w, err := s.holdWatch(ctx, site, holder, hold)
+	return w, c.members[0].fault(err)
 }
 
 // SaveWatch keeps the state of a site's watcher; ErrLost if another one holds the site by now.
 func (c *Catalog) SaveWatch(ctx context.Context, site object.Site, holder, state string) error {
-	return c.home().saveWatch(ctx, site, holder, state)
+	s, err := c.home(ctx)
+	if err != nil {
+		return err
+	}
+	return c.members[0].fault(s.saveWatch(ctx, site, holder, state))
 }
 
 // ReleaseWatch lets another node watch a site at once.
 func (c *Catalog) ReleaseWatch(ctx context.Context, site object.Site, holder string) error {
-	return c.home().releaseWatch(ctx, site, holder)
+	s, err := c.home(ctx)
+	if err != nil {
+		return err
+	}
+	return c.members[0].fault(s.releaseWatch(ctx, site, holder))
 }
 
 // NoteEvent records when a notification came, and how.
 func (c *Catalog) NoteEvent(ctx context.Context, site object.Site, at time.Time, source string) error {
-	return c.home().noteEvent(ctx, site, at, source)
+	s, err := c.home(ctx)
+	if err != nil {
+		return err
+	}
+	return c.members[0].fault(s.noteEvent(ctx, site, at, source))
 }
 
 // Watches returns what is kept of all sites that were ever watched, up to 1,000, in the order of their names, those after the given one.
 func (c *Catalog) Watches(ctx context.Context, after object.Site) ([]Watch, error) {
-	return c.home().watches(ctx, after)
+	s, err := c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.watches(ctx, after)
+	return list, c.members[0].fault(err)
 }
