@@ -11,12 +11,12 @@ import (
 // BucketSource is where the objects of a bucket site lie.
 type BucketSource struct {
 	// Store names a bucket of the configuration (stores.<name>), which has its address and its credentials; "" is Perigee's own.
-	Store string `json:"store,omitempty"`
+	Store string `json:"store,omitempty" doc:"A name of stores in the configuration; none for Perigee's own bucket"`
 	// Prefix begins the keys of the site's objects: the path /a/b is the object Prefix + "a/b". It ends in '/', or is "" for the whole of
 	// a bucket that is not Perigee's.
-	Prefix string `json:"prefix"`
+	Prefix string `json:"prefix" doc:"What the keys begin with; it ends in /"`
 	// Poll is how many seconds lie between the beginnings of two listings; 300 if it is 0.
-	Poll int64 `json:"poll,omitempty"`
+	Poll int64 `json:"poll,omitempty" doc:"Seconds between the beginnings of two listings; 300"`
 }
 
 // The bounds of BucketSource.Poll, in seconds.

@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/origin/watch"
+	"perigee/problem"
 )
 
 // Watches tells how bucket sites are watched. Safe for concurrent use.
@@ -33,7 +34,12 @@ func (s *Server) watches(c *gin.Context) {
 			return
 		}
 	}
-	c.JSON(http.StatusOK, gin.H{"watches": list})
+	c.JSON(http.StatusOK, watchList{list})
+}
+
+// watchList is how every bucket site is watched.
+type watchList struct {
+	Watches []watch.Status `json:"watches"`
 }
 
 // BucketEventsPath is where stores post what happens to the objects of bucket sites. It has an authentication of its own, and is
@@ -64,22 +70,21 @@ func NewBucketEvents(cfg EventsConfig) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		if p := cfg.receive(w, r, turns); p != nil {
-			h.Set("Content-Type", "application/problem+json")
-			if p.Status == http.StatusUnauthorized {
+			switch p.Status {
+			case http.StatusUnauthorized:
 				h.Set("WWW-Authenticate", `Bearer, Basic realm="bucket events"`)
-			}
-			if p.Status == http.StatusServiceUnavailable {
+			case http.StatusServiceUnavailable:
 				h.Set("Retry-After", "1")
 			}
-			w.WriteHeader(p.Status)
-			json.NewEncoder(w).Encode(p) // an error means that the sender is gone
+			problem.Write(w, *p)
 		}
 	})
 }
 
-func (cfg EventsConfig) receive(w http.ResponseWriter, r *http.Request, turns chan struct{}) *problem {
-	no := func(status int, slug, detail string) *problem {
-		return &problem{Type: "/problems/" + slug, Title: http.StatusText(status), Status: status, Detail: detail}
+func (cfg EventsConfig) receive(w http.ResponseWriter, r *http.Request, turns chan struct{}) *problem.Document {
+	no := func(status int, k problem.Kind, detail string) *problem.Document {
+		p := problem.New(status, k, detail, problem.RequestID(w.Header()))
+		return &p
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -114,7 +119,7 @@ func (cfg EventsConfig) receive(w http.ResponseWriter, r *http.Request, turns ch
 	n, err := cfg.Take(ctx, watch.SourceWebhook, m.Events)
 	if err != nil {
 		cfg.Log.Warn("events of a store could not be recorded; the sender is asked to send them again", "events", len(m.Events), "err", err)
-		return no(http.StatusServiceUnavailable, "unavailable", "The store or the catalogue does not answer. Send it again.")
+		return no(http.StatusServiceUnavailable, "storage-unavailable", "The store or the catalogue does not answer. Send it again.")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(map[string]int{"events": len(m.Events), "taken": n}) // an error means that the sender is gone
@@ -143,4 +148,3 @@ func clip(s string) string {
 	}
 	return s
 }
-
