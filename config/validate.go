@@ -29,6 +29,7 @@ func (c *Config) Validate() error {
 	v.api()
 	v.catalog()
 	v.storage()
+	v.stores()
 	v.bus()
 	v.dns()
 	v.probe()
@@ -199,6 +200,7 @@ func (v validator) pair(a, b string, hasA, hasB bool) {
 
 func (v validator) storage() {
 	s := v.c.Storage
+	v.preset()
 	if s.Endpoint != "" { // empty is AWS
 		v.url("storage.endpoint", s.Endpoint, "http", "https")
 	}

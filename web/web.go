@@ -96,6 +96,8 @@ type Config struct {
 	Keys Keys
 	// Catalogue adds the routes of the catalogue's servers; nil leaves them out.
 	Catalogue Catalogue
+	// Watches tells how bucket sites are watched; nil tells of none.
+	Watches Watches
 
 	Clock clock.Clock
 	Log   *slog.Logger
