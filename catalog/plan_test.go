@@ -37,7 +37,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	for name, q := range indexedQueries() {
 		query := q.text
 		for _, step := range plan(t, c.members[0].server.read, query) {
-			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") {
+			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") && !strings.HasPrefix(step, "SCAN v ") /* the few rows of a subquery */ {
 				t.Errorf("%s: %s", name, step)
 			}
 		}
