@@ -75,13 +75,9 @@ func (x *exchange) fileFieldsOf() fileFields {
 	f := fileFields{lines: make(fields, 0, 640), modified: p.Modified.Unix()}
 	f.lines = f.lines.add("ETag", p.Hash.ETag()).
 		add("Last-Modified", p.Modified.UTC().Format(http.TimeFormat)).
-		add("Accept-Ranges", "bytes").
-		add("X-Content-Type-Options", "nosniff")
-	if !x.site.Rules.AllowActive && isActive(p.ContentType) {
-		f.lines = f.lines.add("Content-Security-Policy", sandbox)
-	}
+		add("Accept-Ranges", "bytes")
 	add, gone := x.ruledLines()
-	f.lines = append(f.lines.without(gone), add...)
+	f.lines = safely(append(f.lines.without(gone), add...), x.site, p.ContentType)
 	f.validators = len(f.lines)
 	f.lines = f.lines.add("Cache-Control", x.cacheControl())
 	f.policy = len(f.lines)
@@ -187,14 +183,22 @@ func (x *exchange) cacheControl() string {
 	return defaultCacheControl
 }
 
-// isActive reports whether a browser may run script in a document of this type.
-func isActive(contentType string) bool {
+// noType are the fields that keep browsers from guessing types.
+var noType = map[string]bool{"x-content-type-options": true}
+
+// safely adds what keeps published content from doing harm: nobody guesses its type, and what a browser may run script in has no origin, unless
+// the site's record allows it. It comes behind the rules of the site, which can add a policy of their own and take none of this away: of several
+// policies a browser obeys each.
+func safely(f fields, site *object.SiteRecord, contentType string) fields {
+	f = f.without(noType).add("X-Content-Type-Options", "nosniff")
 	t, _, err := mime.ParseMediaType(contentType)
 	if err != nil || !strings.Contains(t, "/") {
-		return true // a browser may make anything of it
+		t = "" // a browser may make anything of it
 	}
-	return strings.HasSuffix(t, "html") || strings.HasSuffix(t, "xml") || strings.HasPrefix(t, "multipart/") ||
-		t == "text/xsl" || t == "application/pdf"
+	if (t == "" || object.ActiveType(t)) && !site.Rules.AllowActive.Allows(t) {
+		f = f.add("Content-Security-Policy", sandbox)
+	}
+	return f
 }
 
 // cacheStatus appends what the cache did (RFC 9211) and, on a hit, how long ago the log or the bucket last vouched for

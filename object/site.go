@@ -131,9 +131,9 @@ type SiteRules struct {
 	CacheControl string `json:"cache_control,omitempty" doc:"Sent to clients; public, max-age=0, must-revalidate if it is empty"`
 	// OnPartition is Serve when empty.
 	OnPartition OnPartition `json:"on_partition,omitempty" doc:"What an edge does with a file that it can no longer confirm; serve if it is empty"`
-	// AllowActive lets HTML, SVG and PDF be rendered without a CSP sandbox. The default site of a public
-	// web page wants it; a site of strangers' uploads does not.
-	AllowActive bool `json:"allow_active,omitempty"`
+	// AllowActive says which active types are served without a CSP sandbox: what a site of one's own pages wants, and a site of strangers' uploads
+	// does not.
+	AllowActive Active `json:"allow_active,omitzero" doc:"Which active types (HTML, SVG, PDF …) are served without a sandbox: true for all, or a list of media types"`
 	// Paths are rules for some paths.
 	Paths []Rule `json:"paths,omitempty"`
 }
@@ -185,6 +185,9 @@ func (r SiteRecord) Validate() error {
 	}
 	if p := r.Rules.OnPartition; p != "" && p != Serve && p != Refuse {
 		return fmt.Errorf("site %s: %w: on_partition %q is neither serve nor refuse", r.Site, ErrInvalid, clip(string(p)))
+	}
+	if err := r.Rules.AllowActive.validate(); err != nil {
+		return fmt.Errorf("site %s: %w", r.Site, err)
 	}
 	if err := r.validateKind(); err != nil {
 		return err

@@ -304,7 +304,7 @@ func (a *api) prepare(ctx context.Context) error {
 	}
 	_, err := a.pub.EnsureSite(ctx, object.SiteRecord{
 		Format: 1, Site: site, Kind: object.Published, Hosts: []object.Host{a.r.cfg.Zone.HostOf(site)},
-		Rules: object.SiteRules{AllowActive: true},
+		Rules: object.SiteRules{AllowActive: object.Active{All: true}},
 	})
 	return err
 }
