@@ -29,6 +29,7 @@ func (c *Config) Validate() error {
 	v.api()
 	v.catalog()
 	v.storage()
+	v.stores()
 	v.bus()
 	v.dns()
 	v.probe()
