@@ -110,7 +110,8 @@ func (s sites) CreateSite(ctx context.Context, rec object.SiteRecord) (object.Si
 	if err := checkStore(s.cfg, rec); err != nil {
 		return rec, err
 	}
-	return s.Publisher.CreateSite(ctx, rec)
+	rec, err := s.Publisher.CreateSite(ctx, rec)
+	return rec, away(err)
 }
 
 // UpdateSite implements web.Sites.
@@ -125,12 +126,6 @@ func (s sites) UpdateSite(ctx context.Context, rec object.SiteRecord, match obje
 	if errors.Is(err, catalog.ErrPrecondition) {
 		err = fmt.Errorf("site %s: %w", rec.Site, web.ErrPrecondition)
 	}
-	return rec, away(err)
-}
-
-// CreateSite implements web.Sites.
-func (s sites) CreateSite(ctx context.Context, rec object.SiteRecord) (object.SiteRecord, error) {
-	rec, err := s.Publisher.CreateSite(ctx, rec)
 	return rec, away(err)
 }
 
