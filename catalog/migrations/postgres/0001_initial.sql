@@ -157,6 +157,16 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
+-- Who watches which bucket site, and how far the watcher is.
+CREATE TABLE watches (
+	site   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	holder TEXT COLLATE "C" NOT NULL, -- the node that watches
+	until  BIGINT NOT NULL, -- when another one may
+	state  TEXT NOT NULL, -- JSON of package origin/watch
+	event  BIGINT NOT NULL, -- when the last notification came
+	source TEXT NOT NULL -- and how
+);
+
 CREATE TABLE outbox (
 	id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	slot     BIGINT NOT NULL, -- of the path that changed; -1 for entries about more than one path
