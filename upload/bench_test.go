@@ -68,7 +68,13 @@ func (c *steppedClock) step(d time.Duration) { c.offset.Add(int64(d)) }
 
 func newBench(t *testing.T, cfg Config) *bench {
 	t.Helper()
-	b := &bench{t: t, cfg: cfg, s3: origintest.Start(t), log: purgetest.NewMemory("eu"), dir: t.TempDir(), clock: &steppedClock{Clock: clock.System}}
+	return newBenchIn(t, t.TempDir(), cfg)
+}
+
+// newBenchIn is newBench with everything in one directory.
+func newBenchIn(t *testing.T, dir string, cfg Config) *bench {
+	t.Helper()
+	b := &bench{t: t, cfg: cfg, s3: origintest.StartIn(t, filepath.Join(dir, "s3")), log: purgetest.NewMemory("eu"), dir: dir, clock: &steppedClock{Clock: clock.System}}
 	var err error
 	if b.reader, err = origin.NewReader(b.s3.Config()); err != nil {
 		t.Fatal(err)
