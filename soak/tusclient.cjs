@@ -8,13 +8,19 @@ const tus = require(library);
 // The same bytes as content in uploads.go.
 function content(seed, size) {
   const b = Buffer.alloc(size);
-  let x = (seed * 2654435761 + 12345) >>> 0;
+  let x = (Math.imul(seed, 2654435761) + 12345) >>> 0;
   for (let i = 0; i < size; i++) {
     x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
     b[i] = x >>> 24;
   }
   return b;
 }
+
+let why = "";
+setTimeout(() => {
+  console.error("too slow; the last error:", why);
+  process.exit(1);
+}, 150_000).unref();
 
 const say = (o) => process.stdout.write(`${JSON.stringify(o)}\n`);
 
@@ -32,6 +38,7 @@ for (const f of JSON.parse(text)) {
     uploadDataDuringCreation: !f.stream && body.length <= 1 << 20,
     retryDelays: Array(5000).fill(100),
     onShouldRetry: (err) => {
+      why = `${f.path}: ${err}`;
       const status = err.originalResponse ? err.originalResponse.getStatus() : 0;
       return status === 0 || status === 400 || status === 408 || status === 409 || status === 410 || status === 423 || status === 429 || status >= 500;
     },
