@@ -72,7 +72,7 @@ func (r *creation) id() (object.UploadID, error) {
 		return "", fmt.Errorf("name a final upload: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return object.NewUploadID(r.state.Site, r.state.Path, [16]byte(sum[:16])), nil
+	return object.NewUploadID(r.state.Site, r.state.Path, [16]byte(sum[:])), nil
 }
 
 // partial is a partial upload that is complete.
