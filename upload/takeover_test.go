@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/origin"
 )
 
@@ -26,7 +27,7 @@ func (b *bench) second(w Writer) *httptest.Server {
 	b.must(err)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
-	pub.Register(engine)
+	pub.Register(engine, openapi.New(openapi.Info{}))
 	s := httptest.NewServer(engine)
 	b.t.Cleanup(s.Close)
 	return s
