@@ -17,7 +17,7 @@ import (
 
 // TestMinIO: an S3 of another make, which posts its events as real ones do, to the route of the API.
 func TestMinIO(t *testing.T) {
-	const secret = "a secret for MinIO"
+	const secret = "secret-of-the-webhook"
 	var watcher atomic.Pointer[watch.Watcher]
 	hook := httptest.NewServer(web.NewBucketEvents(web.EventsConfig{
 		Secret: secret, Log: slog.New(slog.DiscardHandler),
