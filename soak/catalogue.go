@@ -41,6 +41,7 @@ func catalogue(o options) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", kind.name, err)
 		}
+		log.Print(kind.name, " ", part)
 		parts = append(parts, kind.name+" "+part)
 	}
 	return strings.Join(parts, "; "), nil
