@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"perigee/clock"
@@ -49,6 +50,8 @@ type Client struct {
 	agent string
 	retry Retry
 	clock clock.Clock
+
+	consistency atomic.Value // string: the newest consistency token of the server
 }
 
 // New checks c. It connects to nothing.
@@ -72,7 +75,9 @@ func New(c Config) (*Client, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
-	return &Client{strings.TrimRight(c.BaseURL, "/"), c.Key, c.HTTP, c.UserAgent, c.Retry.withDefaults(), c.Clock}, nil
+	return &Client{
+		base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock,
+	}, nil
 }
 
 func newHTTP() *http.Client {
@@ -174,6 +179,9 @@ func (e *unreachableError) Error() string {
 
 func (e *unreachableError) Unwrap() error { return e.err }
 
+// consistencyField has what a client has seen of the catalogue: with it a server whose catalogue has replicas answers with no older state.
+const consistencyField = "Perigee-Consistency"
+
 // maxAnswer bounds an answer, in bytes. A page of 1,000 files with long names has about 4 MiB.
 const maxAnswer = 64 << 20
 
@@ -184,6 +192,9 @@ func (c *Client) do(req *http.Request, accept string) (*http.Response, error) {
 	}
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
+	}
+	if token, ok := c.consistency.Load().(string); ok {
+		req.Header.Set(consistencyField, token)
 	}
 	req.Header.Set("Accept", accept)
 	res, err := c.http.Do(req)
@@ -196,6 +207,9 @@ func (c *Client) do(req *http.Request, accept string) (*http.Response, error) {
 			err = ue.Err // the URL is told once, by us
 		}
 		return nil, &unreachableError{c.base, err}
+	}
+	if token := res.Header.Get(consistencyField); token != "" {
+		c.consistency.Store(token)
 	}
 	if res.StatusCode/100 != 2 {
 		defer res.Body.Close()
