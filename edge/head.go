@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
@@ -73,7 +74,7 @@ type fileFields struct {
 func (x *exchange) fileFieldsOf() fileFields {
 	p := x.pointer
 	f := fileFields{lines: make(fields, 0, 640), modified: p.Modified.Unix()}
-	f.lines = f.lines.add("ETag", p.Hash.ETag()).
+	f.lines = f.lines.add("ETag", p.EntityTag()).
 		add("Last-Modified", p.Modified.UTC().Format(http.TimeFormat)).
 		add("Accept-Ranges", "bytes")
 	add, gone := x.ruledLines()
@@ -81,8 +82,12 @@ func (x *exchange) fileFieldsOf() fileFields {
 	f.validators = len(f.lines)
 	f.lines = f.lines.add("Cache-Control", x.cacheControl())
 	f.policy = len(f.lines)
-	f.lines = f.lines.add("Content-Type", cmp.Or(p.ContentType, "application/octet-stream")).
-		add("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(p.Hash[:])+":")
+	f.lines = f.lines.add("Content-Type", cmp.Or(p.ContentType, "application/octet-stream"))
+	if !p.Object() {
+		f.lines = f.lines.add("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(p.Hash[:])+":")
+	} else if p.ContentEncoding != "" {
+		f.lines = f.lines.add("Content-Encoding", p.ContentEncoding)
+	}
 	f.content = len(f.lines)
 	f.lines = f.lines.addInt("Content-Length", p.Size)
 	return f
@@ -118,11 +123,16 @@ func (f *fileFields) appendTo(b fields, v verdict, size int64) fields {
 
 // etag returns the entity tag as a part of lines.
 func (f *fileFields) etag() []byte {
-	const name = len("ETag: ")
-	return f.lines[name : name+etagLen]
+	end := etagStart + etagLen // that of an object of a bucket site may have any length
+	if end >= len(f.lines) || f.lines[end] != '\r' {
+		end = bytes.IndexByte(f.lines, '\r')
+	}
+	return f.lines[etagStart:end]
 }
 
-// etagLen is the length of every entity tag here: a SHA-256 in hexadecimal, in quotes.
+const etagStart = len("ETag: ")
+
+// etagLen is the length of the entity tag of a published file: a SHA-256 in base64, in quotes.
 var etagLen = len(object.Hash{}.ETag())
 
 // The form of a prepared head: a byte for the form, the three ends, the time, the length of the site record's version, that version, the
@@ -165,7 +175,7 @@ func decodeFileFields(b []byte, site *object.SiteRecord) (f fileFields, ok bool)
 	f.content = int(binary.LittleEndian.Uint16(b[5:]))
 	f.modified = int64(binary.LittleEndian.Uint64(b[7:]))
 	f.lines = b[at : len(b)-2]
-	ok = etagLen+6 <= f.validators && f.validators <= f.policy && f.policy <= f.content && f.content <= len(f.lines)
+	ok = etagStart+len("\"x\"\r\n") <= f.validators && f.validators <= f.policy && f.policy <= f.content && f.content <= len(f.lines)
 	return f, ok
 }
 

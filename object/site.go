@@ -66,7 +66,7 @@ type SiteKind string
 // The kinds of a site; ARCHITECTURE.md §1.
 const (
 	Published SiteKind = "published" // uploads: blobs and pointers
-	Bucket    SiteKind = "bucket"    // plain objects any S3 tool writes; not served yet
+	Bucket    SiteKind = "bucket"    // plain objects any S3 tool writes
 	Pull      SiteKind = "pull"      // somebody's HTTP origin
 )
 
@@ -92,6 +92,8 @@ type SiteRecord struct {
 	Rules   SiteRules `json:"rules"`
 	// Origin is where a pull site's responses come from; nil for the other kinds.
 	Origin *PullOrigin `json:"origin,omitempty"`
+	// Bucket is where a bucket site's objects lie; nil for the other kinds.
+	Bucket *BucketSource `json:"bucket,omitempty"`
 }
 
 // SiteDeclaration is a site as people write it, in the API and in files.
@@ -100,13 +102,14 @@ type SiteDeclaration struct {
 	Kind  SiteKind  `json:"kind"` // Published if it is empty
 	Hosts []string  `json:"hosts"`
 	Rules SiteRules `json:"rules"`
-	// Origin is of a pull site.
-	Origin *PullOrigin `json:"origin"`
+	// Origin is of a pull site, Bucket of a bucket site.
+	Origin *PullOrigin   `json:"origin"`
+	Bucket *BucketSource `json:"bucket"`
 }
 
 // Record returns the record to store, without a version: names are canonical, the rest is as it was declared. Errors wrap ErrInvalid.
 func (d SiteDeclaration) Record() (SiteRecord, error) {
-	r := SiteRecord{Format: 1, Kind: d.Kind, Hosts: []Host{}, Rules: d.Rules, Origin: d.Origin}
+	r := SiteRecord{Format: 1, Kind: d.Kind, Hosts: []Host{}, Rules: d.Rules, Origin: d.Origin, Bucket: d.Bucket}
 	if r.Kind == "" {
 		r.Kind = Published
 	}
