@@ -269,6 +269,9 @@ func clientSites(t *testing.T, ctx context.Context, c *client.Client) {
 	if _, err := c.UpdateSite(ctx, d, rec.Version); !errors.Is(err, client.ErrPrecondition) {
 		t.Errorf("a version that is old: %v", err)
 	}
+	if list, err := c.Watches(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%v %v", list, err)
+	}
 	if list, err := c.Sites(ctx); err != nil || len(list) != 2 {
 		t.Errorf("%v %v", list, err)
 	}
