@@ -81,7 +81,7 @@ help: ## this list
 # The pieces of make test and make lint.
 
 packages:
-	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin gcc=gcc,libc6-dev \
+	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin rclone=rclone /usr/bin/aws=awscli gcc=gcc,libc6-dev \
 		'/usr/lib/postgresql/*/bin/initdb=postgresql'
 
 minio:

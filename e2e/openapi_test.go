@@ -196,6 +196,7 @@ func (d *driver) keys() {
 
 func (d *driver) sites() {
 	d.call("listSites", 200, request{})
+	d.call("listWatches", 200, request{})
 	made := d.call("createSite", 201, request{body: `{"site":"docs","hosts":["docs.perigee.test"],"rules":{"paths":[{"path":"*.css","client_ttl":60,` +
 		`"response_headers":{"set":{"X-A":"b"}},"cors":{"origins":["*"]}}]}}`})
 	d.call("createSite", 201, request{body: `{"site":"bare"}`})

@@ -56,6 +56,38 @@ func TestKindsAreWhole(t *testing.T) {
 	}
 }
 
+// TestKindsAreInTheDocs compares the list with the table of docs/api.md, line by line.
+func TestKindsAreInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, k := range Kinds() {
+		statuses := make([]string, len(k.Statuses))
+		for i, s := range k.Statuses {
+			statuses[i] = strconv.Itoa(s)
+		}
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s |", k.Kind, strings.Join(statuses, ", "), k.Meaning))
+	}
+	var got []string
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "| `") {
+			got = append(got, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			t.Errorf("docs/api.md lacks: %s", line)
+		}
+	}
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			t.Errorf("docs/api.md has what is not listed: %s", line)
+		}
+	}
+}
+
 var word = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 
 // faces are the packages that answer with problems.

@@ -65,6 +65,13 @@ func New(t testing.TB) *Server {
 	return s
 }
 
+// Serve starts a server for an example, and returns its address and what ends it.
+func Serve() (address string, end func()) {
+	s := &Server{files: map[string][]stored{}, purges: map[string]*order{}}
+	h := httptest.NewServer(s.handler())
+	return h.URL, h.Close
+}
+
 // Body returns what a path ("www:/a") has now.
 func (s *Server) Body(name string) (string, bool) {
 	s.mu.Lock()

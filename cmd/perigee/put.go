@@ -207,8 +207,9 @@ func (p *putter) work(ctx context.Context, files []localFile) <-chan putResult {
 // one publishes one file, trying again while that may help.
 func (p *putter) one(ctx context.Context, f localFile) putResult {
 	r := putResult{Source: f.name}
+	resume := "" // the address of an upload that was begun
 	for try := 1; ; try++ {
-		file, status, err := p.attempt(ctx, f)
+		file, status, err := p.attempt(ctx, f, &resume)
 		if err == nil {
 			p.trouble.Store(0)
 			r.Status, r.File = status, &file
@@ -245,8 +246,11 @@ func (p *putter) pause(try int, err error) time.Duration {
 	return d
 }
 
-// attempt publishes a file once, unless the catalogue has the same bytes at its path.
-func (p *putter) attempt(ctx context.Context, f localFile) (client.File, outcome, error) {
+// resumableAbove is the size in bytes from which on a file goes by resumable upload: what has arrived need not be sent again.
+const resumableAbove = 64 << 20
+
+// attempt publishes a file once, unless the catalogue has the same bytes at its path. A large file goes on at *resume.
+func (p *putter) attempt(ctx context.Context, f localFile, resume *string) (client.File, outcome, error) {
 	c, err := readContent(f.name)
 	if err != nil {
 		p.bar.fail(f.size)
@@ -262,9 +266,7 @@ func (p *putter) attempt(ctx context.Context, f localFile) (client.File, outcome
 		return client.File{Site: p.to.site, Path: f.path, SHA256: c.hash, Size: c.size}, wouldPut, nil
 	}
 	body := &counted{r: c.open(), bar: p.bar}
-	file, _, err := p.client.Put(ctx, p.to.site, f.path, body, client.PutOptions{
-		Size: c.size, SHA256: c.hash, Tags: p.tags, CacheControl: p.CacheControl,
-	})
+	file, err := p.send(ctx, f, c, body, resume)
 	if err != nil {
 		p.bar.sent(-body.n) // it will be sent again, or not at all
 		return client.File{}, "", err
@@ -277,11 +279,34 @@ func (p *putter) attempt(ctx context.Context, f localFile) (client.File, outcome
 	return file, uploaded, nil
 }
 
-// counted tells the bar what is read.
+// send sends the content of a file.
+func (p *putter) send(ctx context.Context, f localFile, c *content, body *counted, resume *string) (client.File, error) {
+	if c.size <= resumableAbove {
+		file, _, err := p.client.Put(ctx, p.to.site, f.path, body, client.PutOptions{
+			Size: c.size, SHA256: c.hash, Tags: p.tags, CacheControl: p.CacheControl,
+		})
+		return file, err
+	}
+	return p.client.Upload(ctx, p.to.site, f.path, body, c.size, client.UploadOptions{
+		SHA256: c.hash, Tags: p.tags, CacheControl: p.CacheControl, Resume: *resume, Begun: func(address string) { *resume = address },
+	})
+}
+
+// counted tells the bar how far it is read.
 type counted struct {
-	r   io.Reader
+	r   io.ReadSeeker
 	bar *progress
 	n   int64
+}
+
+// Seek tells the bar, too: what is read again was not sent.
+func (c *counted) Seek(offset int64, whence int) (int64, error) {
+	at, err := c.r.Seek(offset, whence)
+	if err == nil {
+		c.bar.sent(at - c.n)
+		c.n = at
+	}
+	return at, err
 }
 
 func (c *counted) Read(b []byte) (int, error) {

@@ -149,8 +149,8 @@ const smallFile = 8 << 20
 type content struct {
 	hash object.Hash
 	size int64
-	open func() io.Reader // a new reader from the start
-	file *os.File         // nil for a small one
+	open func() io.ReadSeeker // a new reader from the start
+	file *os.File             // nil for a small one
 }
 
 func (c *content) close() {
@@ -181,7 +181,7 @@ func readContent(name string) (*content, error) {
 			return nil, err
 		}
 		if len(b) <= smallFile {
-			return &content{hash: object.HashOf(b), size: int64(len(b)), open: func() io.Reader { return bytes.NewReader(b) }}, nil
+			return &content{hash: object.HashOf(b), size: int64(len(b)), open: func() io.ReadSeeker { return bytes.NewReader(b) }}, nil
 		}
 		return nil, fmt.Errorf("%s grows while it is read", name)
 	}
@@ -191,5 +191,5 @@ func readContent(name string) (*content, error) {
 		f.Close()
 		return nil, err
 	}
-	return &content{hash: object.Hash(h.Sum(nil)), size: n, open: func() io.Reader { return io.NewSectionReader(f, 0, n) }, file: f}, nil
+	return &content{hash: object.Hash(h.Sum(nil)), size: n, open: func() io.ReadSeeker { return io.NewSectionReader(f, 0, n) }, file: f}, nil
 }
