@@ -55,6 +55,9 @@ func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 	var ended <-chan struct{}
 	for {
 		res, err := c.of(key.site, key.path).tryReserve(ctx, ch)
+		if err == nil {
+			return res, c.reserved(ctx, &res, ch.Claim)
+		}
 		var busy *BusyError
 		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
 			return res, err
@@ -113,6 +116,7 @@ func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (entry
 	entry, err = c.of(p.Site, p.Path).commit(ctx, r, etag)
 	if err == nil {
 		c.end(pathKey{p.Site, p.Path})
+		c.recorded(ctx, p, r.claim)
 	}
 	return entry, err
 }
@@ -124,6 +128,7 @@ func (c *Catalog) Release(ctx context.Context, r Reservation) error {
 	err := c.of(p.Site, p.Path).release(ctx, r)
 	if err == nil {
 		c.end(pathKey{p.Site, p.Path})
+		c.released(ctx, p)
 	}
 	return err
 }
@@ -137,7 +142,11 @@ func (c *Catalog) Stale(ctx context.Context, limit int) ([]Reservation, error) {
 // is nothing. A head newer than the catalogue's becomes the current version, with a log entry whose id is returned;
 // otherwise only the ETag is noted, so that the next write has the right condition, and the id is "".
 func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
-	return c.of(site, path).adopt(ctx, site, path, head, etag)
+	entry, err = c.of(site, path).adopt(ctx, site, path, head, etag)
+	if err == nil && entry != "" {
+		c.recorded(ctx, head, Claim{})
+	}
+	return entry, err
 }
 
 // OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at. Unless it is streamed, it is

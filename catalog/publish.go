@@ -28,6 +28,7 @@ type Reservation struct {
 	New bool
 
 	holder string
+	claim  Claim // of the change; only Reserve sets it
 }
 
 // Change is what Reserve is asked for.
@@ -38,6 +39,8 @@ type Change struct {
 	Upload object.UploadID
 	// Fence is that of the lease under which Upload was finished; 0 for a streamed one.
 	Fence int64
+	// Claim is on the blob of Pointer, if that is live. Commit ends it; after anything else it is the caller's still.
+	Claim Claim
 	// Condition is checked in the same transaction.
 	Condition Condition
 }

@@ -99,10 +99,16 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if r.Upload == "" {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
-		return err
+	state := UploadDone
+	if r.Pointer.Blob == object.UploadKey(r.Upload) {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
+			return err
+		}
+	} else {
+		state = UploadAbandoned // if it is streamed: the site had the same bytes already, its own are to go
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3, leased = 0 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = CASE WHEN kind = 'streamed' THEN $2 ELSE $4 END, version = $3, leased = 0 WHERE id = $1`,
+		r.Upload, state, r.Pointer.Version, UploadDone)
 	return err
 }
 

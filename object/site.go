@@ -134,6 +134,8 @@ type SiteRules struct {
 	// AllowActive lets HTML, SVG and PDF be rendered without a CSP sandbox. The default site of a public
 	// web page wants it; a site of strangers' uploads does not.
 	AllowActive bool `json:"allow_active,omitempty"`
+	// Retention is for a published site; nil keeps all versions of all files.
+	Retention *Retention `json:"retention,omitempty"`
 	// Paths are rules for some paths.
 	Paths []Rule `json:"paths,omitempty"`
 }
@@ -188,6 +190,14 @@ func (r SiteRecord) Validate() error {
 	}
 	if err := r.validateKind(); err != nil {
 		return err
+	}
+	if k := r.Rules.Retention; k != nil {
+		if r.Kind != Published {
+			return invalid("site %s: only a published site has versions, and a rule of retention", r.Site)
+		}
+		if err := k.Validate(); err != nil {
+			return fmt.Errorf("site %s: %w", r.Site, err)
+		}
 	}
 	if err := r.validatePaths(); err != nil {
 		return err

@@ -56,6 +56,50 @@ CREATE TABLE reservations (
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
 
+-- Objects of the bucket with bytes; see blobs.go. A blob, its references and its claims are on the server of its hash.
+CREATE TABLE blobs (
+	blob  TEXT NOT NULL PRIMARY KEY, -- key in the bucket
+	hash  TEXT NOT NULL,
+	root  TEXT NOT NULL,
+	size  INTEGER NOT NULL,
+	state TEXT NOT NULL,
+	since INTEGER NOT NULL -- of the state; 0 if it is live
+) WITHOUT ROWID;
+CREATE INDEX blobs_waning ON blobs (state, since) WHERE state <> 'live';
+
+CREATE TABLE refs (
+	blob    TEXT NOT NULL,
+	site    TEXT NOT NULL,
+	path    TEXT NOT NULL,
+	version TEXT NOT NULL,
+	hash    TEXT NOT NULL,
+	sure    INTEGER NOT NULL, -- 1 when the version is known to be recorded
+	since   INTEGER NOT NULL,
+	PRIMARY KEY (blob, site, path, version)
+) WITHOUT ROWID;
+CREATE INDEX refs_hash ON refs (hash, site, path, version);
+CREATE INDEX refs_unsure ON refs (since) WHERE sure = 0;
+
+CREATE TABLE claims (
+	holder  TEXT NOT NULL PRIMARY KEY, -- random, of one claim
+	blob    TEXT NOT NULL,
+	expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX claims_blob ON claims (blob);
+CREATE INDEX claims_expires ON claims (expires);
+
+-- Versions that were removed and have left traces; on the server of the path.
+CREATE TABLE removals (
+	site    TEXT NOT NULL,
+	path    TEXT NOT NULL,
+	version TEXT NOT NULL,
+	pointer TEXT NOT NULL,
+	erase   INTEGER NOT NULL, -- 1 when the bytes are to be destroyed everywhere
+	since   INTEGER NOT NULL,
+	PRIMARY KEY (site, path, version)
+) WITHOUT ROWID;
+CREATE INDEX removals_since ON removals (since, site, path, version);
+
 CREATE TABLE uploads (
 	id        TEXT NOT NULL PRIMARY KEY,
 	kind      TEXT NOT NULL,
