@@ -51,7 +51,9 @@ type Blob struct {
 }
 
 // BlobOf returns what a live pointer means.
-func BlobOf(p *object.Pointer) Blob { return Blob{Key: p.Blob, Hash: p.Hash, Root: p.Root, Size: p.Size} }
+func BlobOf(p *object.Pointer) Blob {
+	return Blob{Key: p.Blob, Hash: p.Hash, Root: p.Root, Size: p.Size}
+}
 
 // Claim keeps a blob from being deleted until it ends.
 type Claim struct {
@@ -74,25 +76,39 @@ var (
 	ErrUnclaimed = errors.New("the claim on the blob has ended")
 )
 
-// ofHash is the server that has the blobs of a hash.
-func (c *Catalog) ofHash(object.Hash) *server { return c.servers[0] }
+// ofHash has f done by the server that has the blobs of a hash.
+func (c *Catalog) ofHash(ctx context.Context, h object.Hash, f func(*server) error) error {
+	return c.write(ctx, object.SlotOfHash(h), moveWait, f)
+}
 
 // The claims are asked for here; the rest is done by Reserve, Commit, Release and Adopt.
 
 // ClaimNew claims b for somebody who is going to store it, and makes its row if there is none. It wraps ErrDeleting if b cannot be had under that key.
-func (c *Catalog) ClaimNew(ctx context.Context, b Blob) (Claim, error) {
-	return c.ofHash(b.Hash).claimNew(ctx, b)
+func (c *Catalog) ClaimNew(ctx context.Context, b Blob) (cl Claim, err error) {
+	err = c.ofHash(ctx, b.Hash, func(s *server) (err error) {
+		cl, err = s.claimNew(ctx, b)
+		return err
+	})
+	return cl, err
 }
 
 // ClaimHeld claims a blob of that hash to which the site refers, for somebody who relies on it; fs.ErrNotExist if the site refers to none. What other sites
 // have does not matter, and cannot be found out here.
-func (c *Catalog) ClaimHeld(ctx context.Context, site object.Site, hash object.Hash) (Claim, error) {
-	return c.ofHash(hash).claimHeld(ctx, site, hash)
+func (c *Catalog) ClaimHeld(ctx context.Context, site object.Site, hash object.Hash) (cl Claim, err error) {
+	err = c.ofHash(ctx, hash, func(s *server) (err error) {
+		cl, err = s.claimHeld(ctx, site, hash)
+		return err
+	})
+	return cl, err
 }
 
 // ClaimVersion claims the blob of a version that refers to it; fs.ErrNotExist if it does not any more.
-func (c *Catalog) ClaimVersion(ctx context.Context, p *object.Pointer) (Claim, error) {
-	return c.ofHash(p.Hash).claimVersion(ctx, p)
+func (c *Catalog) ClaimVersion(ctx context.Context, p *object.Pointer) (cl Claim, err error) {
+	err = c.ofHash(ctx, p.Hash, func(s *server) (err error) {
+		cl, err = s.claimVersion(ctx, p)
+		return err
+	})
+	return cl, err
 }
 
 // Unclaim ends a claim. One that has ended already is no error.
@@ -100,7 +116,7 @@ func (c *Catalog) Unclaim(ctx context.Context, cl Claim) error {
 	if cl.IsZero() {
 		return nil
 	}
-	return c.ofHash(cl.Blob.Hash).unclaim(ctx, cl)
+	return c.ofHash(ctx, cl.Blob.Hash, func(s *server) error { return s.unclaim(ctx, cl) })
 }
 
 // reserved adds the reference of a version that was reserved. Without it there is no reservation.
@@ -110,8 +126,9 @@ func (c *Catalog) reserved(ctx context.Context, r *Reservation, cl Claim) error 
 	if p.State != object.Live || cl.IsZero() {
 		return nil
 	}
-	s := c.ofHash(p.Hash)
-	err := s.change(ctx, fmt.Sprintf("refer from %s of site %s to %s", p.Path, p.Site, p.Blob), func(tx *sql.Tx) error { return s.refer(ctx, tx, cl, p) })
+	err := c.ofHash(ctx, p.Hash, func(s *server) error {
+		return s.changeBlob(ctx, fmt.Sprintf("refer from %s of site %s to %s", p.Path, p.Site, p.Blob), p.Hash, func(tx *sql.Tx) error { return s.refer(ctx, tx, cl, p) })
+	})
 	if err != nil {
 		err = errors.Join(err, c.Release(context.WithoutCancel(ctx), *r))
 	}
@@ -123,8 +140,9 @@ func (c *Catalog) recorded(ctx context.Context, p *object.Pointer, cl Claim) {
 	if p.State != object.Live {
 		return
 	}
-	s := c.ofHash(p.Hash)
-	err := s.change(ctx, fmt.Sprintf("secure the reference of %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error { return s.secure(ctx, tx, p, cl) })
+	err := c.ofHash(ctx, p.Hash, func(s *server) error {
+		return s.changeBlob(ctx, fmt.Sprintf("secure the reference of %s of site %s", p.Path, p.Site), p.Hash, func(tx *sql.Tx) error { return s.secure(ctx, tx, p, cl) })
+	})
 	if err != nil {
 		c.cfg.Log.Warn("a reference could not be made sure, the collector will do it", "site", p.Site, "path", p.Path, "blob", p.Blob, "err", err)
 	}
@@ -135,17 +153,23 @@ func (c *Catalog) released(ctx context.Context, p *object.Pointer) {
 	if p.State != object.Live {
 		return
 	}
-	s := c.ofHash(p.Hash)
-	err := s.change(ctx, fmt.Sprintf("take back the reference of %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error { return s.unrefer(ctx, tx, p) })
+	err := c.ofHash(ctx, p.Hash, func(s *server) error {
+		return s.changeBlob(ctx, fmt.Sprintf("take back the reference of %s of site %s", p.Path, p.Site), p.Hash, func(tx *sql.Tx) error { return s.unrefer(ctx, tx, p) })
+	})
 	if err != nil {
 		c.cfg.Log.Warn("a reference could not be taken back, the collector will do it", "site", p.Site, "path", p.Path, "blob", p.Blob, "err", err)
 	}
 }
 
+// changeBlob is change for the blobs of a hash, their references and their claims.
+func (s *server) changeBlob(ctx context.Context, what string, h object.Hash, f func(*sql.Tx) error) error {
+	return s.changeIn(ctx, what, []unit{unitOfHash(h)}, f)
+}
+
 // claimNew is Catalog.ClaimNew of this server.
 func (s *server) claimNew(ctx context.Context, b Blob) (Claim, error) {
 	c := s.newClaim()
-	err := s.change(ctx, "claim "+string(b.Key), func(tx *sql.Tx) (err error) {
+	err := s.changeBlob(ctx, "claim "+string(b.Key), b.Hash, func(tx *sql.Tx) (err error) {
 		c.Blob, err = s.raise(ctx, tx, b)
 		if err == nil && c.Blob.State == BlobDeleting {
 			err = ErrDeleting
@@ -166,38 +190,40 @@ func (s *server) newClaim() Claim {
 }
 
 func insertClaim(ctx context.Context, tx *sql.Tx, c Claim) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO claims (holder, blob, expires) VALUES ($1, $2, $3) ON CONFLICT (holder) DO NOTHING`, c.holder, c.Blob.Key, c.Expires.UnixMicro())
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO claims (slot, hash, holder, blob, expires) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (slot, hash, holder) DO NOTHING`,
+		object.SlotOfHash(c.Blob.Hash), c.Blob.Hash.String(), c.holder, c.Blob.Key, c.Expires.UnixMicro())
 	return err
 }
 
 // claimHeld is Catalog.ClaimHeld of this server.
 func (s *server) claimHeld(ctx context.Context, site object.Site, hash object.Hash) (Claim, error) {
 	return s.claimReferred(ctx, hash,
-		`SELECT blob FROM refs WHERE hash = $1 AND site = $2 ORDER BY blob LIMIT 1`, hash.String(), site)
+		`SELECT blob FROM refs WHERE slot = $1 AND hash = $2 AND site = $3 ORDER BY path, version, blob LIMIT 1`, object.SlotOfHash(hash), hash.String(), site)
 }
 
 // claimVersion is Catalog.ClaimVersion of this server.
 func (s *server) claimVersion(ctx context.Context, p *object.Pointer) (Claim, error) {
 	return s.claimReferred(ctx, p.Hash,
-		`SELECT blob FROM refs WHERE blob = $1 AND site = $2 AND path = $3 AND version = $4`, p.Blob, p.Site, p.Path, p.Version)
+		`SELECT blob FROM refs`+thisRef, refKey(p)...)
 }
 
 // claimReferred claims the blob that a query of refs finds. The blob is locked before the reference is looked for once more: it may go at any moment.
 func (s *server) claimReferred(ctx context.Context, hash object.Hash, query string, args ...any) (Claim, error) {
 	c := s.newClaim()
-	err := s.change(ctx, "claim the blob of "+hash.String(), func(tx *sql.Tx) error {
+	err := s.changeBlob(ctx, "claim the blob of "+hash.String(), hash, func(tx *sql.Tx) error {
 		var key object.Key
 		if err := tx.QueryRowContext(ctx, query, args...).Scan(&key); err != nil {
 			return missing(err)
 		}
-		b, err := lockBlob(ctx, tx, key)
+		b, err := lockBlob(ctx, tx, hash, key)
 		if err != nil {
 			return err
 		}
 		if err := tx.QueryRowContext(ctx, query, args...).Scan(&key); err != nil {
 			return missing(err)
 		}
-		if key != b.Key || b.State != BlobLive || b.Hash != hash {
+		if key != b.Key || b.State != BlobLive {
 			return fmt.Errorf("the blob: %w", fs.ErrNotExist)
 		}
 		c.Blob = b
@@ -211,14 +237,14 @@ func (s *server) claimReferred(ctx context.Context, hash object.Hash, query stri
 
 // unclaim is Catalog.Unclaim of this server.
 func (s *server) unclaim(ctx context.Context, c Claim) error {
-	return s.change(ctx, "give up the claim on "+string(c.Blob.Key), func(tx *sql.Tx) error {
-		if _, err := lockBlob(ctx, tx, c.Blob.Key); err != nil {
+	return s.changeBlob(ctx, "give up the claim on "+string(c.Blob.Key), c.Blob.Hash, func(tx *sql.Tx) error {
+		if _, err := lockBlob(ctx, tx, c.Blob.Hash, c.Blob.Key); err != nil {
 			return ignoreMissing(err)
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM claims WHERE holder = $1`, c.holder); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM claims WHERE slot = $1 AND hash = $2 AND holder = $3`, object.SlotOfHash(c.Blob.Hash), c.Blob.Hash.String(), c.holder); err != nil {
 			return err
 		}
-		return s.condemnUnused(ctx, tx, c.Blob.Key)
+		return s.condemnUnused(ctx, tx, c.Blob.Hash, c.Blob.Key)
 	})
 }
 
@@ -227,6 +253,20 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// thisBlob names the blob of blobKey, thisRef the reference of refKey.
+const (
+	thisBlob = ` WHERE slot = $1 AND hash = $2 AND blob = $3`
+	thisRef  = ` WHERE slot = $1 AND hash = $2 AND blob = $3 AND site = $4 AND path = $5 AND version = $6`
+)
+
+func blobKey(h object.Hash, key object.Key) []any {
+	return []any{object.SlotOfHash(h), h.String(), key}
+}
+
+func refKey(p *object.Pointer) []any {
+	return append(blobKey(p.Hash, p.Blob), p.Site, p.Path, p.Version)
 }
 
 const blobColumns = `blob, hash, root, size, state, since`
@@ -247,8 +287,8 @@ func scanBlob(sc scanner) (Blob, error) {
 
 // lockBlob returns a blob's row and keeps others from changing it, its references and its claims until the end of tx: they all begin with this, or with
 // raise. An update is what every database understands as a lock. fs.ErrNotExist if there is none.
-func lockBlob(ctx context.Context, tx *sql.Tx, key object.Key) (Blob, error) {
-	b, err := scanBlob(tx.QueryRowContext(ctx, `UPDATE blobs SET size = size WHERE blob = $1 RETURNING `+blobColumns, key))
+func lockBlob(ctx context.Context, tx *sql.Tx, h object.Hash, key object.Key) (Blob, error) {
+	b, err := scanBlob(tx.QueryRowContext(ctx, `UPDATE blobs SET size = size`+thisBlob+` RETURNING `+blobColumns, blobKey(h, key)...))
 	if err != nil {
 		return Blob{}, fmt.Errorf("blob %s: %w", key, missing(err))
 	}
@@ -258,37 +298,37 @@ func lockBlob(ctx context.Context, tx *sql.Tx, key object.Key) (Blob, error) {
 // raise makes sure that there is a row for b, locked, which is live unless it is being deleted.
 func (s *server) raise(ctx context.Context, tx *sql.Tx, b Blob) (Blob, error) {
 	return scanBlob(tx.QueryRowContext(ctx,
-		`INSERT INTO blobs (blob, hash, root, size, state, since) VALUES ($1, $2, $3, $4, 'live', 0)
-		ON CONFLICT (blob) DO UPDATE SET
+		`INSERT INTO blobs (slot, hash, blob, root, size, state, since) VALUES ($1, $2, $3, $4, $5, 'live', 0)
+		ON CONFLICT (slot, hash, blob) DO UPDATE SET
 		since = CASE WHEN blobs.state = 'condemned' THEN 0 ELSE blobs.since END,
 		state = CASE WHEN blobs.state = 'condemned' THEN 'live' ELSE blobs.state END
-		RETURNING `+blobColumns, b.Key, b.Hash.String(), b.Root.String(), b.Size))
+		RETURNING `+blobColumns, append(blobKey(b.Hash, b.Key), b.Root.String(), b.Size)...))
 }
 
 // condemnUnused condemns a blob, which is locked, if nothing refers to it and nobody claims it.
-func (s *server) condemnUnused(ctx context.Context, tx *sql.Tx, key object.Key) error {
+func (s *server) condemnUnused(ctx context.Context, tx *sql.Tx, h object.Hash, key object.Key) error {
 	_, err := tx.ExecContext(ctx,
-		`UPDATE blobs SET state = 'condemned', since = $2 WHERE blob = $1 AND state = 'live'`+unused, key, s.cfg.Clock.Now().UnixMicro())
+		`UPDATE blobs SET state = 'condemned', since = $4`+thisBlob+` AND state = 'live'`+unused, append(blobKey(h, key), s.cfg.Clock.Now().UnixMicro())...)
 	return err
 }
 
 // unused is true of a blob that nothing needs.
-const unused = ` AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.blob = blobs.blob)
-	AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.blob = blobs.blob)`
+const unused = ` AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.slot = blobs.slot AND refs.hash = blobs.hash AND refs.blob = blobs.blob)
+	AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.slot = blobs.slot AND claims.hash = blobs.hash AND claims.blob = blobs.blob)`
 
 // refer adds the reference of a version that is reserved and not recorded yet. It wraps ErrUnclaimed if the claim has ended.
 func (s *server) refer(ctx context.Context, tx *sql.Tx, c Claim, p *object.Pointer) error {
 	if c.Blob.Key != p.Blob || c.Blob.Hash != p.Hash {
 		return fmt.Errorf("%w: it is of %s and not of %s", ErrUnclaimed, c.Blob.Key, p.Blob)
 	}
-	if _, err := lockBlob(ctx, tx, p.Blob); err != nil {
+	if _, err := lockBlob(ctx, tx, p.Hash, p.Blob); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %s is gone", ErrUnclaimed, p.Blob)
 		}
 		return err
 	}
 	var one int
-	err := tx.QueryRowContext(ctx, `SELECT 1 FROM claims WHERE holder = $1 AND blob = $2`, c.holder, p.Blob).Scan(&one)
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM claims`+thisBlob+` AND holder = $4`, append(blobKey(p.Hash, p.Blob), c.holder)...).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("%w: %s", ErrUnclaimed, p.Blob)
 	}
@@ -300,10 +340,9 @@ func (s *server) refer(ctx context.Context, tx *sql.Tx, c Claim, p *object.Point
 
 func (s *server) insertRef(ctx context.Context, tx *sql.Tx, p *object.Pointer, sure int) error {
 	_, err := tx.ExecContext(ctx,
-		`INSERT INTO refs (blob, site, path, version, hash, sure, since) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (blob, site, path, version) DO UPDATE SET
-		sure = CASE WHEN refs.sure = 1 THEN 1 ELSE excluded.sure END`,
-		p.Blob, p.Site, p.Path, p.Version, p.Hash.String(), sure, s.cfg.Clock.Now().UnixMicro())
+		`INSERT INTO refs (slot, hash, blob, site, path, version, sure, since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (slot, hash, site, path, version, blob) DO UPDATE SET sure = CASE WHEN refs.sure = 1 THEN 1 ELSE excluded.sure END`,
+		append(refKey(p), sure, s.cfg.Clock.Now().UnixMicro())...)
 	return err
 }
 
@@ -323,7 +362,7 @@ func (s *server) secure(ctx context.Context, tx *sql.Tx, p *object.Pointer, c Cl
 	if err := s.insertRef(ctx, tx, p, 1); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM claims WHERE holder = $1`, c.holder)
+	_, err = tx.ExecContext(ctx, `DELETE FROM claims`+thisBlob+` AND holder = $4`, append(blobKey(p.Hash, p.Blob), c.holder)...)
 	return err
 }
 
@@ -334,7 +373,7 @@ func (s *server) unrefer(ctx context.Context, tx *sql.Tx, p *object.Pointer) err
 
 // dropRef takes away the reference of a version that was removed.
 func (s *server) dropRef(ctx context.Context, p *object.Pointer) error {
-	return s.change(ctx, fmt.Sprintf("drop the reference of %s of site %s to %s", p.Path, p.Site, p.Blob), func(tx *sql.Tx) error {
+	return s.changeBlob(ctx, fmt.Sprintf("drop the reference of %s of site %s to %s", p.Path, p.Site, p.Blob), p.Hash, func(tx *sql.Tx) error {
 		return s.deleteRef(ctx, tx, p, "")
 	})
 }
@@ -343,12 +382,12 @@ func (s *server) deleteRef(ctx context.Context, tx *sql.Tx, p *object.Pointer, a
 	if p.State != object.Live {
 		return nil
 	}
-	if _, err := lockBlob(ctx, tx, p.Blob); err != nil {
+	if _, err := lockBlob(ctx, tx, p.Hash, p.Blob); err != nil {
 		return ignoreMissing(err)
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM refs WHERE blob = $1 AND site = $2 AND path = $3 AND version = $4`+and, p.Blob, p.Site, p.Path, p.Version)
+	_, err := tx.ExecContext(ctx, `DELETE FROM refs`+thisRef+and, refKey(p)...)
 	if err != nil {
 		return err
 	}
-	return s.condemnUnused(ctx, tx, p.Blob)
+	return s.condemnUnused(ctx, tx, p.Hash, p.Blob)
 }

@@ -47,7 +47,7 @@ type modelState struct {
 
 // flaws switch parts of the protocol off, to show that the search finds what they are for.
 type flaws struct {
-	referUnclaimed, deleteClaimed, claimDeleting, forgetEarly, relyOnOthers, dropReserved, storeLate bool
+	referUnclaimed, deleteClaimed, claimDeleting, forgetEarly, dropReserved, storeLate bool
 }
 
 type model struct {
@@ -58,7 +58,7 @@ type model struct {
 	queue []modelState
 }
 
-// unused is condemnUnused and its query.
+// condemn is condemnUnused.
 func (b *modelBlob) condemn() {
 	if b.row == 'l' && b.refs == 0 && b.claims == 0 {
 		b.row = 'c'
@@ -71,12 +71,9 @@ func site(i int) int { return i / 2 }
 func (m *model) referred(s *modelState, i int) (int, bool) {
 	for k := range s.blobs {
 		for j := range modelUploaders {
-			if s.blobs[k].refs&(1<<j) != 0 && (site(j) == site(i) || m.flaw.relyOnOthers) {
+			if s.blobs[k].refs&(1<<j) != 0 && site(j) == site(i) {
 				return k, true
 			}
-		}
-		if m.flaw.relyOnOthers && s.blobs[k].bytes { // "the bucket has it already"
-			return k, true
 		}
 	}
 	return 0, false
@@ -89,9 +86,7 @@ func (m *model) claimable(s *modelState, i int) (int, bool) {
 			if k > 0 && b.row != 0 { // a fresh key is fresh
 				continue
 			}
-			if b.row != 'l' {
-				b.row = 'l'
-			}
+			b.row = 'l'
 			b.claims |= 1 << i
 			return k, true
 		}
@@ -230,7 +225,7 @@ func (m *model) remove(s modelState, i int) {
 func (m *model) collect(s modelState, k int) {
 	b := &s.blobs[k]
 	switch {
-	case b.row == 'c' && (b.refs == 0 && b.claims == 0 || m.flaw.deleteClaimed):
+	case b.row == 'c' && b.refs == 0 && b.claims == 0, m.flaw.deleteClaimed && b.row == 'l' && b.refs == 0:
 		b.row = 'd'
 		b.sent = min(b.sent+1, 2)
 		m.add(s)
@@ -396,7 +391,6 @@ func TestBlobProtocol(t *testing.T) {
 		"a reference without a claim":            {referUnclaimed: true},
 		"a claim on what is being deleted":       {claimDeleting: true},
 		"forgotten while a delete is on its way": {forgetEarly: true},
-		"relying on what the bucket has":         {relyOnOthers: true},
 		"an unsure reference of a reservation":   {dropReserved: true},
 		"deleted in spite of a claim":            {deleteClaimed: true},
 		"stored after the claim's time":          {storeLate: true},

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 
 	"perigee/object"
 	"perigee/purge"
@@ -22,48 +21,55 @@ type Removal struct {
 }
 
 // RemoveVersions makes removals of versions of a path and returns them. One that is the current state of the path stays, and so does one that there is not.
-func (c *Catalog) RemoveVersions(ctx context.Context, site object.Site, path object.Path, versions []object.Version, erase bool) ([]Removal, error) {
-	return c.of(site, path).removeVersions(ctx, site, path, versions, erase)
+func (c *Catalog) RemoveVersions(ctx context.Context, site object.Site, path object.Path, versions []object.Version, erase bool) (rs []Removal, err error) {
+	err = c.write(ctx, object.SlotOf(site, path), moveWait, func(s *server) (err error) {
+		rs, err = s.removeVersions(ctx, site, path, versions, erase)
+		return err
+	})
+	return rs, err
 }
 
-// Removals returns removals that are not finished, up to limit of each server, those of one path one after the other.
+// Removals returns up to limit removals that are not finished, the oldest first of each server. An error comes with those of the servers that answered.
 func (c *Catalog) Removals(ctx context.Context, limit int) ([]Removal, error) {
-	return all(c, func(s *server) ([]Removal, error) { return s.removals(ctx, limit) })
+	return gather(ctx, c, page(limit), func(s *server) ([]Removal, error) { return s.removals(ctx, limit) })
 }
 
 // FinishRemoval ends removals, of one path and at most purge.MaxErased, and has the log tell caches of them; contents are what these destroy. It returns the id of the
 // entry, "" if others have ended all of them.
 func (c *Catalog) FinishRemoval(ctx context.Context, rs []Removal, contents []purge.Content) (entry string, err error) {
 	p := &rs[0].Pointer
-	return c.of(p.Site, p.Path).finishRemoval(ctx, rs, contents)
+	err = c.write(ctx, object.SlotOf(p.Site, p.Path), moveWait, func(s *server) (err error) {
+		entry, err = s.finishRemoval(ctx, rs, contents)
+		return err
+	})
+	return entry, err
 }
 
-// AgedPaths returns paths of a site that have more than one version, in the order of their bytes, those after the given one: up to limit.
-func (c *Catalog) AgedPaths(ctx context.Context, site object.Site, after object.Path, limit int) ([]object.Path, error) {
-	ps, err := all(c, func(s *server) ([]object.Path, error) { return s.agedPaths(ctx, site, after, limit) })
-	slices.Sort(ps)
-	return ps[:min(len(ps), page(limit))], err
+// AgedPaths returns up to limit paths of a site, of those that are in one slot, that have more than one version: in the order of their bytes, those after the given one.
+func (c *Catalog) AgedPaths(ctx context.Context, site object.Site, slot object.Slot, after object.Path, limit int) ([]object.Path, error) {
+	return read(ctx, c, slot, func(s *server) ([]object.Path, slotState, error) { return s.agedPaths(ctx, site, slot, after, limit) })
 }
 
 // removeVersions is Catalog.RemoveVersions of this server.
 func (s *server) removeVersions(ctx context.Context, site object.Site, path object.Path, versions []object.Version, erase bool) ([]Removal, error) {
 	var out []Removal
 	now := s.cfg.Clock.Now().UnixMicro()
-	err := s.change(ctx, fmt.Sprintf("remove versions of %s of site %s", path, site), func(tx *sql.Tx) error {
+	slot := object.SlotOf(site, path)
+	err := s.changeIn(ctx, fmt.Sprintf("remove versions of %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx) error {
 		out = nil
 		for _, v := range versions {
 			p, err := scanPointer(tx.QueryRowContext(ctx,
-				`DELETE FROM versions WHERE site = $1 AND path = $2 AND version = $3
-				AND NOT EXISTS (SELECT 1 FROM files WHERE files.site = $1 AND files.path = $2 AND files.version = $3)
-				RETURNING pointer`, site, path, v))
+				`DELETE FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4
+				AND NOT EXISTS (SELECT 1 FROM files WHERE files.slot = $1 AND files.site = $2 AND files.path = $3 AND files.version = $4)
+				RETURNING pointer`, slot, site, path, v))
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO removals (site, path, version, pointer, erase, since) VALUES ($1, $2, $3, $4, $5, $6)`,
-				site, path, v, string(object.MarshalPointer(&p)), btoi(erase), now); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO removals (slot, site, path, version, pointer, erase, since) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+				slot, site, path, v, string(object.MarshalPointer(&p)), btoi(erase), now); err != nil {
 				return err
 			}
 			out = append(out, Removal{p, erase})
@@ -82,7 +88,7 @@ func btoi(b bool) int {
 
 // removals is Catalog.Removals of this server.
 func (s *server) removals(ctx context.Context, limit int) ([]Removal, error) {
-	rs, err := collect(ctx, s.read, func(sc scanner) (Removal, error) {
+	rs, err := collect(ctx, s.newest(), func(sc scanner) (Removal, error) {
 		var text string
 		var erase int
 		if err := sc.Scan(&text, &erase); err != nil {
@@ -93,7 +99,7 @@ func (s *server) removals(ctx context.Context, limit int) ([]Removal, error) {
 			return Removal{}, err
 		}
 		return Removal{*p, erase != 0}, nil
-	}, `SELECT pointer, erase FROM removals ORDER BY since, site, path, version LIMIT $1`, page(limit))
+	}, `SELECT pointer, erase FROM removals ORDER BY since LIMIT $1`, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list removals: %w", err)
 	}
@@ -103,11 +109,11 @@ func (s *server) removals(ctx context.Context, limit int) ([]Removal, error) {
 // finishRemoval is Catalog.FinishRemoval of this server.
 func (s *server) finishRemoval(ctx context.Context, rs []Removal, contents []purge.Content) (entry string, err error) {
 	p := rs[0].Pointer
-	err = s.change(ctx, fmt.Sprintf("end the removal of versions of %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+	err = s.changeIn(ctx, fmt.Sprintf("end the removal of versions of %s of site %s", p.Path, p.Site), []unit{unitOfPath(p.Site, p.Path)}, func(tx *sql.Tx) error {
 		en := purge.Entry{Kind: purge.KindErase, Site: p.Site, Path: p.Path, Contents: contents}
 		for _, r := range rs {
-			err := tx.QueryRowContext(ctx, `DELETE FROM removals WHERE site = $1 AND path = $2 AND version = $3 RETURNING version`,
-				p.Site, p.Path, r.Pointer.Version).Scan(new(object.Version))
+			err := tx.QueryRowContext(ctx, `DELETE FROM removals WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 RETURNING version`,
+				object.SlotOf(p.Site, p.Path), p.Site, p.Path, r.Pointer.Version).Scan(new(object.Version))
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
 			case err != nil:
@@ -119,7 +125,7 @@ func (s *server) finishRemoval(ctx context.Context, rs []Removal, contents []pur
 		if len(en.Versions) == 0 {
 			return nil
 		}
-		entry, err = s.enqueue(ctx, tx, en)
+		entry, err = s.enqueue(ctx, tx, int(object.SlotOf(p.Site, p.Path)), en)
 		return err
 	})
 	if err == nil {
@@ -129,13 +135,17 @@ func (s *server) finishRemoval(ctx context.Context, rs []Removal, contents []pur
 }
 
 // agedPaths is Catalog.AgedPaths of this server.
-func (s *server) agedPaths(ctx context.Context, site object.Site, after object.Path, limit int) ([]object.Path, error) {
-	ps, err := collect(ctx, s.read, func(sc scanner) (p object.Path, err error) {
+func (s *server) agedPaths(ctx context.Context, site object.Site, slot object.Slot, after object.Path, limit int) ([]object.Path, slotState, error) {
+	ps, state, err := ownedRows(ctx, s.read, func(sc scanner) (p object.Path, err error) {
 		err = sc.Scan(&p)
 		return p, err
-	}, `SELECT path FROM versions WHERE site = $1 AND path > $2 GROUP BY path HAVING COUNT(*) > 1 ORDER BY path LIMIT $3`, site, after, page(limit))
+	}, agedQuery, slot, site, after, page(limit))
 	if err != nil {
-		return nil, fmt.Errorf("list paths of site %s that have old versions: %w", site, err)
+		err = fmt.Errorf("list paths of site %s that have old versions: %w", site, err)
 	}
-	return ps, nil
+	return ps, state, err
 }
+
+const agedQuery = `SELECT slots.state, aged.slot, aged.path FROM slots LEFT JOIN
+	(SELECT slot, path FROM versions WHERE slot = $1 AND site = $2 AND path > $3 GROUP BY slot, path HAVING COUNT(*) > 1 ORDER BY path LIMIT $4) AS aged
+	ON aged.slot = slots.slot WHERE slots.slot = $1`

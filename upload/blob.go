@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +34,9 @@ func (b *blob) pointer(site object.Site, path object.Path, a Attributes) object.
 }
 
 // row returns b as the catalogue knows it.
-func (b *blob) row() catalog.Blob { return catalog.Blob{Key: b.key, Hash: b.hash, Root: b.root, Size: b.size} }
+func (b *blob) row() catalog.Blob {
+	return catalog.Blob{Key: b.key, Hash: b.hash, Root: b.root, Size: b.size}
+}
 
 // BodyError is an error of reading what the publisher sends: the publisher's, or the line's.
 type BodyError struct{ Err error }
@@ -46,11 +47,11 @@ func (e *BodyError) Error() string { return "read the body: " + e.Err.Error() }
 // Unwrap returns what reading said.
 func (e *BodyError) Unwrap() error { return e.Err }
 
-// newUploadID returns 128 random bits.
-func newUploadID() object.UploadID {
+// newUploadID returns an id for an upload to a path.
+func newUploadID(site object.Site, path object.Path) object.UploadID {
 	var b [16]byte
 	rand.Read(b[:]) // never fails, by its documentation
-	return object.UploadID(hex.EncodeToString(b[:]))
+	return object.NewUploadID(site, path, b)
 }
 
 // partSize is the size of all parts but the last of a file of size bytes: a multiple of the chunk size, so that the hash
@@ -194,7 +195,7 @@ func (p *Publisher) storeLarge(ctx context.Context, id object.UploadID, f File, 
 	if id != "" {
 		return p.stream(ctx, id, f, hold, part, first)
 	}
-	id = newUploadID()
+	id = newUploadID(f.Site, f.Path)
 	if _, err := p.cfg.Catalog.OpenUpload(ctx, catalog.Upload{ID: id, Kind: catalog.Streamed, Site: f.Site, Path: f.Path}); err != nil {
 		return blob{}, err
 	}

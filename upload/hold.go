@@ -30,7 +30,7 @@ func (p *Publisher) keepSmall(ctx context.Context, site object.Site, b *blob, h 
 	b.claim, err = p.cfg.Catalog.ClaimNew(ctx, b.row())
 	if errors.Is(err, catalog.ErrDeleting) {
 		// The bucket may be at work deleting it. A key that was never used is out of its way.
-		b.key = object.UploadKey(newUploadID())
+		b.key = object.UploadKey(newUploadID("", ""))
 		b.claim, err = p.cfg.Catalog.ClaimNew(ctx, b.row())
 	}
 	if err != nil {

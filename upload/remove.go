@@ -277,8 +277,20 @@ func (p *Publisher) Retain(ctx context.Context) error {
 }
 
 func (p *Publisher) retainSite(ctx context.Context, site object.Site, rule *object.Retention) error {
+	var errs []error
+	for slot := range object.Slot(object.Slots) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, p.retainSlot(ctx, site, slot, rule))
+	}
+	return errors.Join(errs...)
+}
+
+// retainSlot applies a rule to the files of a site that are in one slot. A server that does not answer fails its slots only.
+func (p *Publisher) retainSlot(ctx context.Context, site object.Site, slot object.Slot, rule *object.Retention) error {
 	for after := object.Path(""); ; {
-		paths, err := p.cfg.Catalog.AgedPaths(ctx, site, after, sweepBatch)
+		paths, err := p.cfg.Catalog.AgedPaths(ctx, site, slot, after, sweepBatch)
 		if err != nil || len(paths) == 0 {
 			return err
 		}

@@ -2,9 +2,55 @@
 -- Times are microseconds since 1970. Paths compare byte by byte. Pointers, records and entries are JSON.
 
 CREATE TABLE catalogue (
-	id TEXT NOT NULL
+	id    TEXT NOT NULL,              -- of this server
+	stamp INTEGER NOT NULL DEFAULT 0, -- rises with every change of slots; 0 before the server was given its first
+	epoch INTEGER NOT NULL DEFAULT 0, -- of the layout, which is the home server's; 0 before there was one
+	moves INTEGER NOT NULL DEFAULT 0  -- the highest number a run of a move was given, by the home server
 );
 INSERT INTO catalogue (id) VALUES (lower(hex(randomblob(8))));
+
+-- What this server may do with which slot; see slotState.
+CREATE TABLE slots (
+	slot  INTEGER NOT NULL PRIMARY KEY,
+	state TEXT NOT NULL,
+	move  INTEGER NOT NULL -- the move that set it, 0 when none did
+);
+
+-- Units of slots that are leaving, as they changed since the move began to copy; see unit.
+CREATE TABLE changed (
+	slot  INTEGER NOT NULL,
+	kind  TEXT NOT NULL,
+	a     TEXT NOT NULL,
+	b     TEXT NOT NULL,
+	times INTEGER NOT NULL,
+	PRIMARY KEY (slot, kind, a, b)
+) WITHOUT ROWID;
+
+-- On the home server only: the servers, the layout, the moves that are under way, the sites and the purges.
+CREATE TABLE servers (
+	name TEXT NOT NULL PRIMARY KEY, -- by the configuration
+	id   TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE layout (
+	slot   INTEGER NOT NULL PRIMARY KEY,
+	server TEXT NOT NULL
+);
+CREATE INDEX layout_server ON layout (server);
+
+CREATE TABLE moves (
+	slot    INTEGER NOT NULL PRIMARY KEY,
+	number  INTEGER NOT NULL, -- rises with every run that takes the move on
+	source  TEXT NOT NULL,
+	target  TEXT NOT NULL,
+	step    TEXT NOT NULL,
+	copied  INTEGER NOT NULL, -- rows
+	tries   INTEGER NOT NULL,
+	trouble TEXT NOT NULL,    -- why the last try ended, for people
+	holder  TEXT NOT NULL,
+	expires INTEGER NOT NULL,
+	ordered INTEGER NOT NULL
+);
 
 CREATE TABLE sites (
 	site    TEXT NOT NULL PRIMARY KEY,
@@ -18,31 +64,35 @@ CREATE TABLE hosts (
 	site TEXT NOT NULL REFERENCES sites (site)
 ) WITHOUT ROWID;
 
--- The head of every path that was ever published, tombstones included.
+-- The head of every path that was ever published, tombstones included. The slot follows from site and path; it leads every
+-- key, so that a slot lies together and can be moved.
 CREATE TABLE files (
+	slot    INTEGER NOT NULL,
 	site    TEXT NOT NULL,
 	path    TEXT NOT NULL,
 	version TEXT NOT NULL,
 	state   TEXT NOT NULL,
 	etag    TEXT NOT NULL, -- of the p/ object, as the bucket gave it
 	pointer TEXT NOT NULL,
-	PRIMARY KEY (site, path)
+	PRIMARY KEY (slot, site, path)
 ) WITHOUT ROWID;
 CREATE INDEX files_live ON files (site, path) WHERE state = 'live';
 CREATE INDEX files_recent ON files (version) WHERE state = 'live';
 
 CREATE TABLE versions (
+	slot      INTEGER NOT NULL,
 	site      TEXT NOT NULL,
 	path      TEXT NOT NULL,
 	version   TEXT NOT NULL,
 	blob      TEXT NOT NULL, -- key in the bucket; empty in a tombstone
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
-	PRIMARY KEY (site, path, version)
+	PRIMARY KEY (slot, site, path, version)
 ) WITHOUT ROWID;
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
 
 CREATE TABLE reservations (
+	slot         INTEGER NOT NULL,
 	site         TEXT NOT NULL,
 	path         TEXT NOT NULL,
 	version      TEXT NOT NULL,
@@ -52,56 +102,64 @@ CREATE TABLE reservations (
 	prev_etag    TEXT NOT NULL,
 	holder       TEXT NOT NULL, -- the run of the program that took it
 	expires      INTEGER NOT NULL,
-	PRIMARY KEY (site, path)
+	PRIMARY KEY (slot, site, path)
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
 
--- Objects of the bucket with bytes; see blobs.go. A blob, its references and its claims are on the server of its hash.
+-- Objects of the bucket with bytes; see blobs.go. A blob, its references and its claims are in the slot of its hash.
 CREATE TABLE blobs (
-	blob  TEXT NOT NULL PRIMARY KEY, -- key in the bucket
+	slot  INTEGER NOT NULL,
 	hash  TEXT NOT NULL,
+	blob  TEXT NOT NULL, -- key in the bucket
 	root  TEXT NOT NULL,
 	size  INTEGER NOT NULL,
 	state TEXT NOT NULL,
-	since INTEGER NOT NULL -- of the state; 0 if it is live
+	since INTEGER NOT NULL, -- of the state; 0 if it is live
+	PRIMARY KEY (slot, hash, blob)
 ) WITHOUT ROWID;
+CREATE INDEX blobs_blob ON blobs (blob);
 CREATE INDEX blobs_waning ON blobs (state, since) WHERE state <> 'live';
 
 CREATE TABLE refs (
+	slot    INTEGER NOT NULL,
+	hash    TEXT NOT NULL,
 	blob    TEXT NOT NULL,
 	site    TEXT NOT NULL,
 	path    TEXT NOT NULL,
 	version TEXT NOT NULL,
-	hash    TEXT NOT NULL,
 	sure    INTEGER NOT NULL, -- 1 when the version is known to be recorded
 	since   INTEGER NOT NULL,
-	PRIMARY KEY (blob, site, path, version)
+	PRIMARY KEY (slot, hash, site, path, version, blob)
 ) WITHOUT ROWID;
-CREATE INDEX refs_hash ON refs (hash, site, path, version);
 CREATE INDEX refs_unsure ON refs (since) WHERE sure = 0;
 
 CREATE TABLE claims (
-	holder  TEXT NOT NULL PRIMARY KEY, -- random, of one claim
+	slot    INTEGER NOT NULL,
+	hash    TEXT NOT NULL,
+	holder  TEXT NOT NULL, -- random, of one claim
 	blob    TEXT NOT NULL,
-	expires INTEGER NOT NULL
+	expires INTEGER NOT NULL,
+	PRIMARY KEY (slot, hash, holder)
 ) WITHOUT ROWID;
-CREATE INDEX claims_blob ON claims (blob);
 CREATE INDEX claims_expires ON claims (expires);
 
--- Versions that were removed and have left traces; on the server of the path.
+-- Versions that were removed and have left traces.
 CREATE TABLE removals (
+	slot    INTEGER NOT NULL,
 	site    TEXT NOT NULL,
 	path    TEXT NOT NULL,
 	version TEXT NOT NULL,
 	pointer TEXT NOT NULL,
 	erase   INTEGER NOT NULL, -- 1 when the bytes are to be destroyed everywhere
 	since   INTEGER NOT NULL,
-	PRIMARY KEY (site, path, version)
+	PRIMARY KEY (slot, site, path, version)
 ) WITHOUT ROWID;
-CREATE INDEX removals_since ON removals (since, site, path, version);
+CREATE INDEX removals_since ON removals (since);
 
+-- Uploads are in the slot of their path, which their id begins with.
 CREATE TABLE uploads (
-	id        TEXT NOT NULL PRIMARY KEY,
+	slot      INTEGER NOT NULL,
+	id        TEXT NOT NULL,
 	kind      TEXT NOT NULL,
 	state     TEXT NOT NULL,
 	site      TEXT NOT NULL,
@@ -115,13 +173,15 @@ CREATE TABLE uploads (
 	torn      INTEGER NOT NULL, -- 1 if the lease before the last ended without a release
 	lessee    TEXT NOT NULL,    -- the run of the program that has, or had, the lease
 	leased    INTEGER NOT NULL, -- until when; 0 once released
-	wanted    INTEGER NOT NULL  -- 1 when another run asks for the lease
+	wanted    INTEGER NOT NULL, -- 1 when another run asks for the lease
+	PRIMARY KEY (slot, id)
 ) WITHOUT ROWID;
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
 CREATE TABLE outbox (
 	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	slot     INTEGER NOT NULL, -- of the path that changed; -1 for entries about more than one path
 	entry    TEXT NOT NULL,
 	position TEXT NOT NULL DEFAULT '', -- in the log, once appended
 	appended INTEGER NOT NULL DEFAULT 0
