@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -153,6 +154,7 @@ type Publisher struct {
 	sites  chan struct{} // holds one token: who has it writes site records
 
 	collected collection
+	strays    atomic.Pointer[Strays]
 
 	// crash, set by tests only, is called between the steps of the pipeline and may panic there: the process dies.
 	crash func(step)

@@ -66,6 +66,8 @@ var answers = []struct {
 	{ErrIncomplete, http.StatusBadRequest, "incomplete", ""},
 	{ErrDigest, http.StatusBadRequest, "digest-mismatch", ""},
 	{catalog.ErrPrecondition, http.StatusPreconditionFailed, "precondition-failed", ""},
+	{catalog.ErrUnclaimed, http.StatusServiceUnavailable, "too-slow", "The storage took so long that the bytes may have been removed again. Nothing was changed. Send the file again."},
+	{catalog.ErrDeleting, http.StatusServiceUnavailable, "too-slow", "The storage took so long that the bytes were removed again. Nothing was changed. Send the file again."},
 	{catalog.ErrBusy, http.StatusConflict, "busy", "Another change of this file is under way. Try again in a moment."},
 	{errLocked, http.StatusLocked, "locked", "Another request is still writing to this upload. Try again in a moment."},
 	{object.ErrInvalid, http.StatusBadRequest, "invalid", ""},

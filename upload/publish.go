@@ -68,6 +68,9 @@ type Result struct {
 	// waited for.
 	Effective *bool `json:"effective,omitempty"`
 
+	// Claimed is set when the body was not needed: the site had the content already.
+	Claimed bool `json:"claimed,omitempty"`
+
 	// Created is set when there was no file at the path before.
 	Created bool `json:"-"`
 }
@@ -133,6 +136,7 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 	defer m.stop()
 	f.Body = m
 	b, err := p.offered(ctx, f)
+	offered := err == nil
 	if errors.Is(err, fs.ErrNotExist) {
 		b, err = p.store(ctx, f)
 	}
@@ -143,6 +147,7 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 	res, err := p.record(ctx, rec, EventPublished, catalog.Change{
 		Pointer: b.pointer(f.Site, f.Path, f.Attributes), Upload: b.upload, Claim: b.claim, Condition: f.Condition,
 	})
+	res.Claimed = offered
 	if err != nil && !errors.Is(err, ErrUnsettled) && b.upload != "" {
 		p.discard(ctx, b.upload, err)
 	}

@@ -25,7 +25,7 @@ const (
 func (p *Publisher) Run(ctx context.Context) error {
 	tick := p.cfg.Clock.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var strays, retained time.Time
+	var strays, retained, listed time.Time
 	for {
 		if err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
 			p.cfg.Log.Warn("the sweeper could not finish, it tries again", "err", err)
@@ -40,6 +40,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 			strays = now
 			if err := p.sweepStrays(ctx); err != nil && ctx.Err() == nil {
 				p.cfg.Log.Warn("the search for stray uploads did not finish, it is repeated in an hour", "err", err)
+			}
+		}
+		if now := p.cfg.Clock.Now(); ctx.Err() == nil && now.Sub(listed) >= strayListing {
+			listed = now
+			if s, err := p.FindStrays(ctx); err != nil && ctx.Err() == nil {
+				p.cfg.Log.Warn("the bucket could not be listed for objects that the catalogue does not know", "err", err)
+			} else if s.Objects > 0 {
+				p.cfg.Log.Warn("the bucket has objects that the catalogue does not know; perigee gc --dry-run tells more", "objects", s.Objects, "bytes", s.Bytes)
 			}
 		}
 		select {

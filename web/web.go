@@ -92,6 +92,7 @@ type Config struct {
 	Sites     Sites
 	Explainer Explainer
 	Files     Files
+	Contents  Contents
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
 
@@ -116,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 		ok   bool
 	}{
 		{"Fleet", cfg.Fleet != nil}, {"Purges", cfg.Purges != nil}, {"Sites", cfg.Sites != nil},
-		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
+		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Contents", cfg.Contents != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
 	} {
 		if !need.ok {
 			return nil, errors.New("web: Config." + need.name + " is missing")
@@ -154,6 +155,7 @@ func (s *Server) Register(r gin.IRouter) {
 	read.GET("/purges/:id", s.proof)
 
 	g.POST("/api/v1/sites/:site/purge", need(keys.ScopePurge), s.purge)
+	g.POST("/api/v1/sites/:site/erase", need(keys.ScopePublish), s.erase)
 
 	admin := g.Group("/api/v1", need(keys.ScopeAdmin))
 	admin.POST("/fleet/:node/drain", func(c *gin.Context) { s.drain(c, true) })
@@ -161,6 +163,9 @@ func (s *Server) Register(r gin.IRouter) {
 	admin.DELETE("/fleet/:node", s.forget)
 	admin.POST("/sites", s.createSite)
 	admin.PUT("/sites/:site", s.updateSite)
+	admin.POST("/erase", s.eraseEverywhere)
+	admin.GET("/gc", s.garbage)
+	admin.POST("/gc", s.collect)
 	if s.cfg.Keys != nil {
 		admin.GET("/keys", s.keys)
 		admin.POST("/keys", s.createKey)
