@@ -99,6 +99,7 @@ type Catalog struct {
 
 // Storage is the bucket.
 type Storage struct {
+	Preset        string   `yaml:"preset"` // a name of presets, or empty
 	Endpoint      string   `yaml:"endpoint"`
 	Region        string   `yaml:"region"`
 	Bucket        string   `yaml:"bucket"`
@@ -117,8 +118,11 @@ type Embedded struct {
 	Root   string `yaml:"root"`
 }
 
-// IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it.
-func (s Storage) IsEmbedded() bool { return sameServer(s.Endpoint, s.Embedded.Listen) }
+// IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it. With a preset it is another S3 that
+// listens there.
+func (s Storage) IsEmbedded() bool {
+	return s.Preset == "" && sameServer(s.Endpoint, s.Embedded.Listen)
+}
 
 // Bus is the NATS server, embedded or not, and the two accounts on it.
 type Bus struct {

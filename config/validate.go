@@ -198,6 +198,7 @@ func (v validator) pair(a, b string, hasA, hasB bool) {
 
 func (v validator) storage() {
 	s := v.c.Storage
+	v.preset()
 	if s.Endpoint != "" { // empty is AWS
 		v.url("storage.endpoint", s.Endpoint, "http", "https")
 	}

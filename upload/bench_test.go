@@ -26,8 +26,10 @@ import (
 	"perigee/catalog"
 	"perigee/clock"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/origin"
 	"perigee/origin/origintest"
+	"perigee/problem"
 	"perigee/purge/purgetest"
 )
 
@@ -120,7 +122,7 @@ func (b *bench) open() {
 	b.must(err)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
-	b.pub.Register(engine)
+	b.pub.Register(engine, openapi.New(openapi.Info{}))
 	b.server = httptest.NewServer(engine)
 }
 
@@ -195,7 +197,7 @@ func (b *bench) want(a answer, status int) answer {
 	if a.status < 400 || len(a.body) == 0 {
 		return a
 	}
-	var p Problem
+	var p problem.Document
 	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != "application/problem+json" ||
 		p.Status != status || p.Detail == "" || p.Title == "" || p.RequestID == "" || !strings.HasPrefix(p.Type, "/problems/") {
 		b.t.Errorf("not a problem document: %s", a.body)

@@ -34,19 +34,30 @@ type keyView struct {
 
 func viewOf(k keys.Key) keyView { return keyView{k.ID, k.Name, k.Scopes, k.Created, k.Expires} }
 
+// keyList is all keys.
+type keyList struct {
+	Keys []keyView `json:"keys"`
+}
+
+// madeKey is a key with the secret that nobody can read again.
+type madeKey struct {
+	keyView
+	Secret string `json:"key" doc:"The key itself; it is never shown again"`
+}
+
 func (s *Server) keys(c *gin.Context) {
 	list := []keyView{}
 	for _, k := range s.cfg.Keys.List() {
 		list = append(list, viewOf(k))
 	}
-	c.JSON(http.StatusOK, gin.H{"keys": list})
+	c.JSON(http.StatusOK, keyList{list})
 }
 
 // newKey is the body of POST /api/v1/keys.
 type newKey struct {
-	Name    string    `json:"name"`
-	Scopes  []string  `json:"scopes"`
-	Expires time.Time `json:"expires"`
+	Name    string    `json:"name" required:"true" doc:"Who uses it, 1 to 200 characters"`
+	Scopes  []string  `json:"scopes" required:"true" doc:"read, publish, purge or admin"`
+	Expires time.Time `json:"expires" doc:"Never when absent"`
 }
 
 func (s *Server) createKey(c *gin.Context) {
@@ -65,10 +76,7 @@ func (s *Server) createKey(c *gin.Context) {
 		return
 	}
 	s.cfg.Log.Info("API key created", "id", k.ID, "name", k.Name, "request", requestID(c))
-	c.JSON(http.StatusCreated, struct {
-		keyView
-		Secret string `json:"key"`
-	}{viewOf(k), secret})
+	c.JSON(http.StatusCreated, madeKey{viewOf(k), secret})
 }
 
 // check returns the scopes without repetitions. Errors wrap object.ErrInvalid.

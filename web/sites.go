@@ -9,6 +9,11 @@ import (
 	"perigee/object"
 )
 
+// siteList is all sites.
+type siteList struct {
+	Sites []object.SiteRecord `json:"sites"`
+}
+
 func (s *Server) sites(c *gin.Context) {
 	list, err := s.cfg.Sites.Sites(c.Request.Context())
 	if err != nil {
@@ -18,7 +23,7 @@ func (s *Server) sites(c *gin.Context) {
 	if list == nil {
 		list = []object.SiteRecord{}
 	}
-	c.JSON(http.StatusOK, gin.H{"sites": list})
+	c.JSON(http.StatusOK, siteList{list})
 }
 
 func (s *Server) createSite(c *gin.Context) {

@@ -26,6 +26,7 @@ import (
 	"perigee/fleet"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/purge"
 )
 
@@ -96,7 +97,7 @@ func (w *world) serve() {
 		w.t.Fatal(err)
 	}
 	engine := gin.New()
-	w.server.Register(engine)
+	w.server.Register(engine, openapi.New(openapi.Info{Version: "1.2.3"}))
 	w.publishing.register(engine)
 	w.http.Config.Handler = guard.Wrap(engine)
 	w.http.Start()

@@ -22,6 +22,7 @@ import (
 	"perigee/fleet/latency"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/origin"
 	"perigee/purge"
 	"perigee/upload"
@@ -238,8 +239,9 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
-	a.pub.Register(engine)
-	a.console.Register(engine)
+	d := openapi.New(apiInfo())
+	a.pub.Register(engine, d)
+	a.console.Register(engine, d)
 	return guard.Wrap(engine), nil
 }
 
