@@ -328,7 +328,7 @@ func TestClaimThatEnded(t *testing.T) {
 }
 
 // Objects that the catalogue does not know are told, and not touched.
-func TestStrays(t *testing.T) {
+func TestUnknownObjects(t *testing.T) {
 	b := newBench(t, Config{})
 	b.want(b.put("/a", "known"), http.StatusCreated)
 	stray := object.UploadKey(newUploadID("www", "/x"))
