@@ -27,6 +27,7 @@ type Config struct {
 	API     API     `yaml:"api"`
 	Catalog Catalog `yaml:"catalog"`
 	Storage Storage `yaml:"storage"`
+	Stores  []Store `yaml:"stores"`
 	Bus     Bus     `yaml:"bus"`
 	DNS     DNS     `yaml:"dns"`
 	Probe   Probe   `yaml:"probe"`
@@ -74,6 +75,8 @@ type API struct {
 	KeysFile    string   `yaml:"keys_file"`
 	Key         Secret   `yaml:"key"`
 	Session     Duration `yaml:"session"`
+	// EventsSecret is what stores that post their events show.
+	EventsSecret Secret `yaml:"events_secret"`
 }
 
 // URL returns the console's address for people: the public one, else the one it listens on.
@@ -116,6 +119,8 @@ type Storage struct {
 type Embedded struct {
 	Listen string `yaml:"listen"`
 	Root   string `yaml:"root"`
+	// Events is where a server that runs alone posts its events.
+	Events string `yaml:"events"`
 }
 
 // IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it. With a preset it is another S3 that

@@ -28,6 +28,7 @@ func (c *Config) Validate() error {
 	v.zone()
 	v.api()
 	v.storage()
+	v.stores()
 	v.bus()
 	v.dns()
 	v.probe()

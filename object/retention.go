@@ -5,9 +5,9 @@ import "time"
 // Retention says which old versions of a path are kept. The current version always is. Without a rule all are kept.
 type Retention struct {
 	// Versions keeps so many of the newest, the current one counted, deletions not. 0 keeps none for this reason.
-	Versions int64 `json:"versions,omitempty"`
+	Versions int64 `json:"versions,omitempty" doc:"So many of the newest are kept, the current one counted"`
 	// Age keeps what was replaced less than so many seconds ago. 0 keeps none for this reason.
-	Age int64 `json:"age,omitempty"`
+	Age int64 `json:"age,omitempty" doc:"What was replaced less than so many seconds ago is kept"`
 }
 
 // maxKept is the largest Retention.Versions.
