@@ -102,17 +102,19 @@ type Catalog struct {
 
 // Storage is the bucket.
 type Storage struct {
-	Preset        string   `yaml:"preset"` // a name of presets, or empty
-	Endpoint      string   `yaml:"endpoint"`
-	Region        string   `yaml:"region"`
-	Bucket        string   `yaml:"bucket"`
-	AccessKey     string   `yaml:"access_key"`
-	SecretKey     Secret   `yaml:"secret_key"`
-	EdgeAccessKey string   `yaml:"edge_access_key"`
-	EdgeSecretKey Secret   `yaml:"edge_secret_key"`
-	PathStyle     bool     `yaml:"path_style"`
-	Checksums     string   `yaml:"checksums"` // "supported" or "required"
-	Embedded      Embedded `yaml:"embedded"`
+	Preset   string `yaml:"preset"` // a name of presets, or empty
+	Endpoint string `yaml:"endpoint"`
+	// PublicEndpoint is the address of the same store as API clients reach it; empty turns uploads straight to the bucket off.
+	PublicEndpoint string   `yaml:"public_endpoint"`
+	Region         string   `yaml:"region"`
+	Bucket         string   `yaml:"bucket"`
+	AccessKey      string   `yaml:"access_key"`
+	SecretKey      Secret   `yaml:"secret_key"`
+	EdgeAccessKey  string   `yaml:"edge_access_key"`
+	EdgeSecretKey  Secret   `yaml:"edge_secret_key"`
+	PathStyle      bool     `yaml:"path_style"`
+	Checksums      string   `yaml:"checksums"` // "supported" or "required"
+	Embedded       Embedded `yaml:"embedded"`
 }
 
 // Embedded is the S3 server inside the binary.

@@ -203,6 +203,9 @@ func (v validator) storage() {
 	if s.Endpoint != "" { // empty is AWS
 		v.url("storage.endpoint", s.Endpoint, "http", "https")
 	}
+	if s.PublicEndpoint != "" {
+		v.url("storage.public_endpoint", s.PublicEndpoint, "http", "https")
+	}
 	if n := len(s.Bucket); n < 3 || n > 63 || strings.Trim(s.Bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
 		v.bad("storage.bucket", "%q is no bucket name; write 3 to 63 characters of a-z, 0-9, '.' and '-'", s.Bucket)
 	}

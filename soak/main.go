@@ -1,9 +1,10 @@
-// Command soak is the long proofs of the edge's engine. Each run is one piece of some minutes, with a seed that makes its choices; its result is a line in
+// Command soak is the long proofs of the edge's engine and of publishing. Each run is one piece of some minutes, with a seed that makes its choices; its result is a line in
 // docs/proofs, with the commit that it is true of.
 //
 //	soak crash    kill -9 at a random moment under load, start again, check every byte against the origin
 //	soak damage   flip bits and cut segment files at random places, while stopped and while serving
 //	soak objects  some million small objects in one engine: memory, look-up, restart, purge of all
+//	soak uploads  real tus clients upload while API, storage, line, disk and clients fail; then catalogue and bucket are compared
 //
 // A wrong byte ends a run at once, with the seed and what was being done. Requests that fail because the edge was killed, or because a file was cut
 // under them, are not wrong: a broken transfer says that it is broken.
@@ -39,7 +40,7 @@ func main() {
 	flag.StringVar(&o.perigee, "perigee", "bin/perigee", "the binary to prove")
 	flag.StringVar(&o.out, "out", "docs/proofs", "directory of the results")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the random choices")
-	flag.IntVar(&o.cycles, "cycles", 50, "of crash and damage")
+	flag.IntVar(&o.cycles, "cycles", 50, "of crash, damage and uploads")
 	flag.IntVar(&o.objects, "objects", 5_000_000, "of objects")
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
@@ -49,9 +50,9 @@ func main() {
 		name = os.Args[1]
 		flag.CommandLine.Parse(os.Args[2:])
 	}
-	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd}[name]
+	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads}[name]
 	if !ok {
-		log.Fatal("usage: soak crash|damage|objects|herd [-seed N] [-cycles N] [-objects N] [-clients N]")
+		log.Fatal("usage: soak crash|damage|objects|herd|uploads [-seed N] [-cycles N] [-objects N] [-clients N]")
 	}
 	log.Printf("soak %s, seed %d", name, o.seed)
 	result, err := proof(o)

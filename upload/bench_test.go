@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // bench is a publishing side with real parts: S3 server, catalogue, outbox and HTTP server. The log is in memory.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	s3     *origintest.Server
 	reader *origin.Reader
 	writer *origin.Writer
@@ -68,9 +68,15 @@ func (c *steppedClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(
 
 func (c *steppedClock) step(d time.Duration) { c.offset.Add(int64(d)) }
 
-func newBench(t *testing.T, cfg Config) *bench {
+func newBench(t testing.TB, cfg Config) *bench {
 	t.Helper()
-	b := &bench{t: t, cfg: cfg, s3: origintest.Start(t), log: purgetest.NewMemory("eu"), dir: t.TempDir(), clock: &steppedClock{Clock: clock.System}}
+	return newBenchIn(t, t.TempDir(), cfg)
+}
+
+// newBenchIn is newBench with everything in one directory.
+func newBenchIn(t testing.TB, dir string, cfg Config) *bench {
+	t.Helper()
+	b := &bench{t: t, cfg: cfg, s3: origintest.StartIn(t, filepath.Join(dir, "s3")), log: purgetest.NewMemory("eu"), dir: dir, clock: &steppedClock{Clock: clock.System}}
 	var err error
 	if b.reader, err = origin.NewReader(b.s3.Config()); err != nil {
 		t.Fatal(err)
@@ -154,7 +160,7 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) result(t *testing.T) Result {
+func (a answer) result(t testing.TB) Result {
 	t.Helper()
 	var r Result
 	if err := json.Unmarshal(a.body, &r); err != nil {
@@ -366,7 +372,7 @@ type sized struct {
 }
 
 // readAnswer reads an answer from a connection.
-func readAnswer(t *testing.T, conn net.Conn, method string) answer {
+func readAnswer(t testing.TB, conn net.Conn, method string) answer {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)

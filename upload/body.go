@@ -40,7 +40,11 @@ func (p *Publisher) body(w http.ResponseWriter, r *http.Request) *body {
 }
 
 func (b *body) Read(to []byte) (int, error) {
-	limit := b.clock.Now().Add(b.idle)
+	now := b.clock.Now()
+	if !now.Before(b.until) {
+		return 0, errTooSlow
+	}
+	limit := now.Add(b.idle)
 	if limit.After(b.until) {
 		limit = b.until
 	}

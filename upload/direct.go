@@ -228,12 +228,15 @@ func number(c *gin.Context, name string, unless, least, most int) (int, error) {
 // openDirect claims the direct upload that a request names.
 func (p *Publisher) openDirect(c *gin.Context, end func()) (*resumable, *claim, error) {
 	id, err := object.ParseUploadID(c.Param("id"))
-	var row catalog.Upload
-	if err == nil {
-		row, err = p.cfg.Catalog.Upload(c.Request.Context(), id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("direct upload %q: %w", clip(c.Param("id")), fs.ErrNotExist)
 	}
-	if err != nil || row.Kind != catalog.Direct {
-		return nil, nil, errors.Join(fmt.Errorf("direct upload %q: %w", clip(c.Param("id")), fs.ErrNotExist), err)
+	row, err := p.cfg.Catalog.Upload(c.Request.Context(), id)
+	if err == nil && row.Kind != catalog.Direct {
+		err = fmt.Errorf("direct upload %s: %w", id, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	return p.openResumable(c, id, end)
 }

@@ -51,6 +51,9 @@ func (p *Publisher) form(c *gin.Context) {
 	site, _, err := target(c)
 	var reader *multipart.Reader
 	if err == nil {
+		_, err = p.publishable(c.Request.Context(), site, Attributes{}) // before a byte is sent by who expects 100-continue
+	}
+	if err == nil {
 		c.Request.Body = p.body(c.Writer, c.Request)
 		reader, err = c.Request.MultipartReader()
 		if err != nil {

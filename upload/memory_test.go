@@ -10,20 +10,6 @@ import (
 	"time"
 )
 
-// loop is a stream without end that costs next to nothing to make.
-type loop struct {
-	block []byte
-	at    int
-}
-
-func newLoop() *loop { return &loop{block: noiseBytes(1, 1<<20+7)} }
-
-func (l *loop) Read(p []byte) (int, error) {
-	n := copy(p, l.block[l.at:])
-	l.at = (l.at + n) % len(l.block)
-	return n, nil
-}
-
 // TestMemoryIsFlat: however large a file is, publishing it takes a few parts of memory. The S3 server is another process.
 // The race detector's own memory would be measured too, so this is not run under it.
 func TestMemoryIsFlat(t *testing.T) {

@@ -1,8 +1,8 @@
 package upload
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,21 +10,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"perigee/object"
+	"perigee/origin/origintest"
 )
 
 // cutter is a line that breaks: it forwards connections and cuts each after some bytes.
 type cutter struct {
-	l    net.Listener
-	to   atomic.Value // string: where to
-	most atomic.Int64 // bytes a connection lives for at most; 0 for ever
-	cuts atomic.Int64
-	wg   sync.WaitGroup
+	l     net.Listener
+	to    atomic.Value // string: where to
+	most  atomic.Int64 // bytes a connection lives for at most; 0 for ever
+	cuts  atomic.Int64
+	bytes atomic.Int64 // that clients have sent
+	wg    sync.WaitGroup
 }
 
 func newCutter(t *testing.T) *cutter {
@@ -61,7 +62,7 @@ func (c *cutter) forward(conn net.Conn) {
 		_, _ = io.Copy(conn, server)
 		conn.Close()
 	})
-	var from io.Reader = conn
+	from := io.TeeReader(conn, counter{&c.bytes})
 	if most := c.most.Load(); most > 0 {
 		from = io.LimitReader(conn, rand.Int64N(most))
 	}
@@ -70,7 +71,16 @@ func (c *cutter) forward(conn net.Conn) {
 	}
 }
 
-// TestRealTusClient uploads with tus-js-client, the one the console uses, over a line that breaks again and again.
+// counter adds up what is written to it.
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// TestRealTusClient uploads with tus-js-client, the one the console uses, over a line that breaks again and again and to
+// a server that is started again meanwhile.
 func TestRealTusClient(t *testing.T) {
 	library, err := filepath.Abs("../web/node_modules/tus-js-client")
 	if err != nil {
@@ -86,42 +96,61 @@ func TestRealTusClient(t *testing.T) {
 	b := newBench(t, Config{})
 	line := newCutter(t)
 	for _, c := range []struct {
-		name        string
-		size, chunk int
-		most        int64
+		Path     string `json:"path"`
+		Size     int    `json:"size"`
+		Chunk    int    `json:"chunk"`
+		Parallel int    `json:"parallel"`
+		Stream   bool   `json:"stream"`
+		most     int64  // bytes that a connection lives for
+		restarts int
 	}{
-		{"empty", 0, 0, 0}, {"small", 1 << 20, 0, 0}, {"small-cut", 1 << 20, 0, 2 << 20}, {"one-request-cut", 33 << 20, 0, 12 << 20},
-		{"chunks-of-7", 33 << 20, 7 << 20, 0}, {"chunks-of-1-cut", 12<<20 + 5, 1 << 20, 5 << 20},
+		{Path: "/empty"}, {Path: "/small", Size: 1 << 20}, {Path: "/small-cut", Size: 1 << 20, most: 2 << 20},
+		{Path: "/one-request-cut", Size: 33 << 20, most: 12 << 20},
+		{Path: "/chunks-of-7", Size: 33 << 20, Chunk: 7 << 20},
+		{Path: "/chunks-of-1-cut", Size: 12<<20 + 5, Chunk: 1 << 20, most: 5 << 20},
+		{Path: "/restarts", Size: 40 << 20, restarts: 3},
+		{Path: "/parallel", Size: 33<<20 + 7, Parallel: 3},
+		{Path: "/parallel-cut", Size: 33<<20 + 7, Parallel: 3, most: 8 << 20, restarts: 1},
+		{Path: "/stream", Size: 20<<20 + 3, Chunk: 6 << 20, Stream: true},
+		{Path: "/stream-small", Size: 3<<20 + 1, Chunk: 1 << 20, Stream: true}, // cut, this client tells another length
 	} {
 		line.to.Store(b.server.Listener.Addr().String())
 		line.most.Store(c.most)
 		line.cuts.Store(0)
-		path := "/" + c.name
-		out, err := exec.CommandContext(t.Context(), node, "testdata/tusclient.cjs", library,
-			"http://"+line.l.Addr().String()+"/api/v1/uploads/", path, strconv.Itoa(c.size), strconv.Itoa(c.chunk)).Output()
-		if err != nil {
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
-				out = exit.Stderr
-			}
-			t.Errorf("%s: %v: %s", c.name, err, out)
+		options, err := json.Marshal(c)
+		b.must(err)
+		var stdout, stderr bytes.Buffer
+		cmd := exec.CommandContext(t.Context(), node, "testdata/tusclient.cjs", library, "http://"+line.l.Addr().String()+"/api/v1/uploads/", string(options))
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		b.must(cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for n := range c.restarts {
+			mark := line.bytes.Load() + int64(c.Size)/int64(c.restarts+2)
+			origintest.Eventually(t, fmt.Sprintf("%s: restart %d", c.Path, n), func() bool { return line.bytes.Load() > mark || len(ended) > 0 })
+			b.server.CloseClientConnections()
+			b.restart()
+			line.to.Store(b.server.Listener.Addr().String())
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v: %s", c.Path, err, &stderr)
 			continue
 		}
 		var said struct {
 			SHA256, URL, Version string
 			Errors               int
 		}
-		if err := json.Unmarshal(out, &said); err != nil {
-			t.Fatalf("%s: %s: %v", c.name, out, err)
+		if err := json.Unmarshal(stdout.Bytes(), &said); err != nil {
+			t.Fatalf("%s: %s: %v", c.Path, &stdout, err)
 		}
-		t.Logf("%s: %d cuts, %d retries", c.name, line.cuts.Load(), said.Errors)
-		f, err := b.cat.File(t.Context(), "www", object.Path(path))
-		if err != nil || fmt.Sprint(f.Pointer.Hash) != said.SHA256 || f.Pointer.Size != int64(c.size) {
-			t.Errorf("%s: the client sent %s, published is %+v, %v", c.name, said.SHA256, f.Pointer, err)
+		t.Logf("%s: %d cuts, %d retries", c.Path, line.cuts.Load(), said.Errors)
+		f, err := b.cat.File(t.Context(), "www", object.Path(c.Path))
+		if err != nil || fmt.Sprint(f.Pointer.Hash) != said.SHA256 || f.Pointer.Size != int64(c.Size) {
+			t.Errorf("%s: the client sent %s, published is %+v, %v", c.Path, said.SHA256, f.Pointer, err)
 			continue
 		}
-		if said.URL != "http://www.test:8100"+path || said.Version != string(f.Pointer.Version) {
-			t.Errorf("%s: the client was told %q, %q", c.name, said.URL, said.Version)
+		if said.URL != "http://www.test:8100"+c.Path || said.Version != string(f.Pointer.Version) {
+			t.Errorf("%s: the client was told %q, %q", c.Path, said.URL, said.Version)
 		}
 	}
 	b.sweepExpired() // creations whose answer was cut off: their client began anew

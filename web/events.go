@@ -47,6 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-nodes:
 		case <-tick.C():
 			sent = s.sendFleet(sent, true)
+			s.hub.sendUploads()
 		case <-rest.C():
 			proofs = s.cfg.Purges.Changed() // before looking, so that no change falls between
 			s.hub.prove(s.cfg.Purges.Proof, s.cfg.Clock.Now())

@@ -34,6 +34,7 @@ type hub struct {
 	fleet     []byte         // the newest frame of event "fleet"
 	head      purge.Position // of the newest change
 	pending   []pendingProof // oldest first
+	uploading uploading
 }
 
 // listener is the queue of one client. Its owner receives, the hub sends.
@@ -51,7 +52,7 @@ type pendingProof struct {
 }
 
 func newHub() *hub {
-	return &hub{done: make(chan struct{}), kick: make(chan struct{}, 1), listeners: map[*listener]struct{}{}}
+	return &hub{done: make(chan struct{}), kick: make(chan struct{}, 1), listeners: map[*listener]struct{}{}, uploading: uploading{now: map[string]UploadProgress{}}}
 }
 
 // frame encodes one server-sent event. JSON has no raw line break, so one data line is enough.
@@ -75,6 +76,7 @@ func (h *hub) join() *listener {
 	}
 	l := &listener{frames: make(chan []byte, queueLen), fleet: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
 	h.listeners[l] = struct{}{}
+	h.uploading.changed = h.uploading.changed || len(h.uploading.now) > 0 // the newcomer has not heard
 	return l
 }
 

@@ -38,6 +38,7 @@ type cli struct {
 	Explain explainCmd `cmd:"" group:"files" help:"Say which edge a client gets for a path, and why."`
 
 	Fleet   fleetCmd   `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
+	Watches watchesCmd `cmd:"" group:"operate" help:"Say how bucket sites are watched."`
 	Keys    keysCmd    `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
 	Geo     geoCmd     `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
 	Config  configCmd  `cmd:"" group:"operate" help:"Check and show the configuration."`

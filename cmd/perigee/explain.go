@@ -118,7 +118,11 @@ func printExplanation(a *app, e client.Explanation) {
 	}
 	fmt.Fprintf(a.stdout, "next     %s at %s: %s; the bytes are %s\n", state, e.Chosen, e.Edge.Reason, blobText(e.Edge.Blob))
 	if p := e.Edge.Pointer; p != nil {
-		fmt.Fprintf(a.stdout, "version  %s, %s, %s, SHA-256 %s\n", p.Version, p.State, humanBytes(p.Size), p.Hash)
+		name := "SHA-256 " + p.Hash.String()
+		if p.Object() {
+			name = "ETag " + p.EntityTag()
+		}
+		fmt.Fprintf(a.stdout, "version  %s, %s, %s, %s\n", p.Version, p.State, humanBytes(p.Size), name)
 	}
 }
 

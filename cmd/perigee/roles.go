@@ -190,12 +190,18 @@ func (a *api) build(ctx context.Context) error {
 		return err
 	}
 	proof := &proofs{Tracker: a.m.tracker, board: a.m.board, catalog: a.catalog}
-	a.pub, err = upload.New(upload.Config{
+	cfg := upload.Config{
 		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
 		BaseURL:     func(s object.SiteRecord) string { return urlBase(r.cfg.Zone, s) },
 		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload), FormResult: a.formResult,
-	})
-	if err != nil {
+		Progress: func(at upload.Progress) { a.console.Uploading(web.UploadProgress(at)) },
+	}
+	if public := r.cfg.Storage.PublicEndpoint; public != "" {
+		if cfg.Presigner, err = a.writer.Presigner(public); err != nil {
+			return err
+		}
+	}
+	if a.pub, err = upload.New(cfg); err != nil {
 		return err
 	}
 	proof.publisher = a.pub

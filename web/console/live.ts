@@ -15,6 +15,18 @@ export const fleetProblem = signal<Problem | null>(null);
 export const historyLength = 60;
 export const history = new Map<string, number[]>();
 
+/** A transfer that takes more than a second, whoever sends it. */
+export interface Uploading {
+  id: string;
+  site?: string;
+  path?: string;
+  received: number;
+  size: number;
+}
+
+/** What the server is receiving now. */
+export const uploading = signal<readonly Uploading[]>([]);
+
 type Listener = (event: "publish" | "delete" | "purge" | "site" | "resync", change: Change | null) => void;
 const listeners = new Set<Listener>();
 
@@ -101,6 +113,9 @@ export function startLive(): void {
       }
     });
     source.addEventListener("fleet", (e) => setFleet(JSON.parse(e.data)));
+    source.addEventListener("uploads", (e) => {
+      uploading.value = JSON.parse(e.data).uploads;
+    });
     source.addEventListener("proof", (e) => keepProof(JSON.parse(e.data)));
     source.addEventListener("resync", () => emit("resync", null));
     for (const name of ["publish", "delete", "purge", "site"] as const) {

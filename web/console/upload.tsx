@@ -9,7 +9,7 @@ import { announce, Failure, Icon } from "./parts";
 import { add, findInterrupted, forget, interrupted, items } from "./queue";
 import { SitePicker } from "./sitepicker";
 import { loadSites, site, sites, sitesKnown, sitesProblem } from "./sites";
-import { mostRows, Queue } from "./uploadlist";
+import { Elsewhere, mostRows, Queue } from "./uploadlist";
 
 export function UploadView() {
   const directory = useSignal("/");
@@ -113,6 +113,7 @@ export function UploadView() {
       </div>
       <Interrupted />
       <Queue />
+      <Elsewhere />
     </div>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useSignalEffect } from "@preact/signals";
 import { bytes, count, duration, plural, proofLine } from "./format";
-import { proofOfVersion } from "./live";
+import { proofOfVersion, uploading } from "./live";
 import { announce, Copy, Failure } from "./parts";
 import { clearDone, type Item, items, pause, pauseAll, remove, resume, resumeAll, totals } from "./queue";
 
@@ -59,6 +59,43 @@ export function Queue() {
       {rows.length < all.length && (
         <p class="empty">{plural(all.length - rows.length, "more file")} in the queue, not shown.</p>
       )}
+    </section>
+  );
+}
+
+/** What others send: a form, a command, another page. Ours are in the queue. */
+export function Elsewhere() {
+  const ours = new Set(items.value.map((i) => i.upload?.url?.split("/").pop()));
+  const others = uploading.value.filter((u) => u.path && !ours.has(u.id));
+  if (others.length === 0) {
+    return null;
+  }
+  return (
+    <section class="card flush" aria-labelledby="elsewhere-h">
+      <div class="section-head">
+        <h2 id="elsewhere-h">{plural(others.length, "upload")} from elsewhere</h2>
+      </div>
+      <ul class="queue" id="elsewhere-list">
+        {others.map((u) => (
+          <li key={u.id} class="upload-item" data-path={u.path}>
+            <div class="name">
+              {u.site}:{u.path}
+            </div>
+            <div class="wide">
+              <progress
+                class="bar"
+                max={Math.max(1, u.size)}
+                value={u.size < 0 ? undefined : u.received}
+                aria-label={`Progress of ${u.path}`}
+              />
+            </div>
+            <div class="wide facts">
+              <span class="state warn">Arriving</span>
+              <span>{u.size < 0 ? bytes(u.received) : `${bytes(u.received)} of ${bytes(u.size)}`}</span>
+            </div>
+          </li>
+        ))}
+      </ul>
     </section>
   );
 }
