@@ -29,10 +29,11 @@ func (s *server) recordObject(ctx context.Context, o Observation) (changed bool,
 			return fmt.Errorf("%w: the current version is %s", ErrLost, after)
 		}
 		p := s.observed(o, cur)
+		if p == nil && (!o.Passing || o.Found != nil) {
+			return nil
+		}
 		if p == nil {
-			if o.Passing && o.Found == nil {
-				entry, err = s.enqueue(ctx, tx, int(slot), purge.Entry{Kind: purge.KindURL, Site: o.Site, Path: o.Path})
-			}
+			entry, err = s.enqueue(ctx, tx, int(slot), purge.Entry{Kind: purge.KindURL, Site: o.Site, Path: o.Path})
 			return err
 		}
 		changed = true

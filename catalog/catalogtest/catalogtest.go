@@ -33,7 +33,7 @@ func Run(t *testing.T, open Opener) {
 		{"list", testList}, {"list prefixes", testListPrefixes}, {"recent", testRecent}, {"versions", testVersions},
 		{"streamed uploads", testStreamed}, {"resumable uploads", testResumable}, {"leases", testLeases}, {"references", testReferenced},
 		{"outbox rows", testRows}, {"purges", testPurges}, {"purge limits", testPurgeLimits}, {"reopen", testReopen},
-		{"ended context", testContext},
+		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bench{t: t, ctx: t.Context(), open: open, clock: &steppedClock{Clock: clock.System}}
