@@ -26,7 +26,11 @@ func movedTables() []movedTable {
 		{"files", pathUnit, path, path},
 		{"versions", pathUnit, path, []string{"site", "path", "version"}},
 		{"reservations", pathUnit, path, path},
+		{"removals", pathUnit, path, []string{"site", "path", "version"}},
 		{"uploads", uploadUnit, []string{"id"}, []string{"id"}},
+		{"blobs", blobUnit, []string{"hash"}, []string{"hash", "blob"}},
+		{"refs", blobUnit, []string{"hash"}, []string{"hash", "site", "path", "version", "blob"}},
+		{"claims", blobUnit, []string{"hash"}, []string{"hash", "holder"}},
 	}
 }
 

@@ -94,6 +94,9 @@ func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 			res, err = s.tryReserve(ctx, ch)
 			return err
 		})
+		if err == nil {
+			return res, c.reserved(ctx, &res, ch.Claim)
+		}
 		var busy *BusyError
 		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
 			return res, err
@@ -155,6 +158,7 @@ func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (entry
 	})
 	if err == nil {
 		c.end(pathKey{p.Site, p.Path})
+		c.recorded(ctx, p, r.claim)
 	}
 	return entry, err
 }
@@ -166,6 +170,7 @@ func (c *Catalog) Release(ctx context.Context, r Reservation) error {
 	err := c.write(ctx, object.SlotOf(p.Site, p.Path), moveWait, func(s *server) error { return s.release(ctx, r) })
 	if err == nil {
 		c.end(pathKey{p.Site, p.Path})
+		c.released(ctx, p)
 	}
 	return err
 }
@@ -189,6 +194,9 @@ func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path,
 		entry, err = s.adopt(ctx, site, path, head, etag)
 		return err
 	})
+	if err == nil && entry != "" {
+		c.recorded(ctx, head, Claim{})
+	}
 	return entry, err
 }
 

@@ -32,6 +32,7 @@ type Reservation struct {
 	lease int64
 	// by is until when its holder may write the bucket, by Config.Clock. Only Reserve sets it.
 	by time.Time
+	claim  Claim // of the change; only Reserve sets it
 }
 
 // Change is what Reserve is asked for.
@@ -42,6 +43,8 @@ type Change struct {
 	Upload object.UploadID
 	// Fence is that of the lease under which Upload was finished; 0 for a streamed one.
 	Fence int64
+	// Claim is on the blob of Pointer, if that is live. Commit ends it; after anything else it is the caller's still.
+	Claim Claim
 	// Condition is checked in the same transaction.
 	Condition Condition
 }

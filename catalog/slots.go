@@ -48,6 +48,7 @@ type unitKind string
 const (
 	pathUnit   unitKind = "path"
 	uploadUnit unitKind = "upload"
+	blobUnit   unitKind = "blob"
 )
 
 func unitOfPath(s object.Site, p object.Path) unit {
@@ -55,6 +56,8 @@ func unitOfPath(s object.Site, p object.Path) unit {
 }
 
 func unitOfUpload(id object.UploadID) unit { return unit{id.Slot(), uploadUnit, string(id), ""} }
+
+func unitOfHash(h object.Hash) unit { return unit{object.SlotOfHash(h), blobUnit, h.String(), ""} }
 
 // changeIn is change for rows that belong to units of one slot, of which f may change all: it is refused with errElsewhere or
 // errFenced when the slot is not this server's to write.

@@ -103,11 +103,15 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if r.Upload == "" {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE slot = $1 AND id = $2 AND kind = $3`, r.Upload.Slot(), r.Upload, Streamed); err != nil {
-		return err
+	state := UploadAbandoned // if it is streamed: the site had the same bytes already, its own are to go
+	if r.Pointer.Blob == object.UploadKey(r.Upload) {
+		state = UploadDone
+		if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE slot = $1 AND id = $2 AND kind = $3`, r.Upload.Slot(), r.Upload, Streamed); err != nil {
+			return err
+		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $3, version = $4, leased = 0 WHERE slot = $1 AND id = $2`,
-		r.Upload.Slot(), r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = CASE WHEN kind = 'streamed' THEN $3 ELSE $4 END, version = $5, leased = 0 WHERE slot = $1 AND id = $2`,
+		r.Upload.Slot(), r.Upload, state, UploadDone, r.Pointer.Version)
 	return err
 }
 

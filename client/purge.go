@@ -56,3 +56,80 @@ func (c *Client) PurgeStatus(ctx context.Context, id string) (Proof, error) {
 	}
 	return p, nil
 }
+
+// Erased says what became of an order to erase, and how far the edges have applied it.
+type Erased struct {
+	Proof
+	Files         int `json:"files"`          // that lost versions
+	Versions      int `json:"versions"`       // that were removed
+	Blobs         int `json:"blobs"`          // objects with bytes that were deleted from the bucket
+	KeptHere      int `json:"kept_here"`      // blobs that stay because the site uses them elsewhere
+	KeptElsewhere int `json:"kept_elsewhere"` // blobs that stay because other sites use them
+	Unfinished    int `json:"unfinished"`     // versions that the sweeper has still to finish
+}
+
+// EraseOrder is what is to be destroyed: all versions of paths, or everything with a content.
+type EraseOrder struct {
+	Paths  []object.Path `json:"paths,omitempty"`
+	SHA256 object.Hash   `json:"sha256,omitzero"`
+}
+
+// Erase destroys what a site has published, or, if site is "", a content of all sites. With wait it returns when every edge has applied it, or as it is after that
+// time. A path that was never published is fs.ErrNotExist.
+func (c *Client) Erase(ctx context.Context, site object.Site, o EraseOrder, wait time.Duration) (Erased, error) {
+	path := "/erase"
+	if site != "" {
+		path = "/sites/" + string(site) + path
+	}
+	var e Erased
+	if _, err := c.send(ctx, http.MethodPost, path, waitQuery(wait), o, &e); err != nil {
+		return Erased{}, fmt.Errorf("erase: %w", err)
+	}
+	return e, nil
+}
+
+// Garbage is what the collector has before it.
+type Garbage struct {
+	After     int64            `json:"after"` // seconds that nothing must have referred to a blob before it is deleted
+	Condemned Heap             `json:"condemned"`
+	Deleting  Heap             `json:"deleting"`
+	Done      map[string]int64 `json:"done"` // since the start of the API
+	Strays    *Strays          `json:"strays,omitempty"`
+	Blobs     []Condemned      `json:"blobs"`
+}
+
+// Heap counts blobs and their bytes.
+type Heap struct {
+	Blobs int64 `json:"blobs"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Strays are objects of the bucket that the catalogue does not know, as of a moment.
+type Strays struct {
+	At       time.Time `json:"at"`
+	Objects  int64     `json:"objects"`
+	Bytes    int64     `json:"bytes"`
+	Examples []string  `json:"examples"`
+}
+
+// Condemned is a blob that nothing refers to.
+type Condemned struct {
+	Key    object.Key  `json:"key"`
+	SHA256 object.Hash `json:"sha256"`
+	Size   int64       `json:"size"` // bytes
+	Since  time.Time   `json:"since"`
+	Due    time.Time   `json:"due"`
+}
+
+// Garbage returns what is going to be deleted because nothing refers to it; with collect, after one round of the collector.
+func (c *Client) Garbage(ctx context.Context, collect bool) (Garbage, error) {
+	method := http.MethodGet
+	if collect {
+		method = http.MethodPost
+	}
+	var g Garbage
+	if _, err := c.send(ctx, method, "/gc", nil, nil, &g); err != nil {
+		return Garbage{}, fmt.Errorf("look at what is condemned: %w", err)
+	}
+	return g, nil
+}

@@ -137,6 +137,8 @@ type SiteRules struct {
 	// AllowActive says which active types are served without a CSP sandbox: what a site of one's own pages wants, and a site of strangers' uploads
 	// does not.
 	AllowActive Active `json:"allow_active,omitzero" doc:"Which active types (HTML, SVG, PDF …) are served without a sandbox: true for all, or a list of media types"`
+	// Retention is for a published site; nil keeps all versions of all files.
+	Retention *Retention `json:"retention,omitempty" doc:"Which old versions of a published site are kept; all if it is absent"`
 	// Paths are rules for some paths.
 	Paths []Rule `json:"paths,omitempty"`
 }
@@ -194,6 +196,14 @@ func (r SiteRecord) Validate() error {
 	}
 	if err := r.validateKind(); err != nil {
 		return err
+	}
+	if k := r.Rules.Retention; k != nil {
+		if r.Kind != Published {
+			return invalid("site %s: only a published site has versions, and a rule of retention", r.Site)
+		}
+		if err := k.Validate(); err != nil {
+			return fmt.Errorf("site %s: %w", r.Site, err)
+		}
 	}
 	if err := r.validatePaths(); err != nil {
 		return err

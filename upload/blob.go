@@ -21,6 +21,7 @@ type blob struct {
 	size        int64
 	key         object.Key
 	upload      object.UploadID // the note in the catalogue that the commit ends; empty if there is none
+	claim       catalog.Claim   // zero for what was streamed: its note stands for it
 	contentType string
 }
 
@@ -30,6 +31,11 @@ func (b *blob) pointer(site object.Site, path object.Path, a Attributes) object.
 		Hash: b.hash, Root: b.root, Size: b.size, Blob: b.key,
 		ContentType: b.contentType, CacheControl: a.CacheControl, Tags: a.Tags,
 	}
+}
+
+// row returns b as the catalogue knows it.
+func (b *blob) row() catalog.Blob {
+	return catalog.Blob{Key: b.key, Hash: b.hash, Root: b.root, Size: b.size}
 }
 
 // BodyError is an error of reading what the publisher sends: the publisher's, or the line's.
@@ -147,7 +153,7 @@ func (p *Publisher) storeSmall(ctx context.Context, body []byte, f File) (blob, 
 	if err := claimed(h, f.SHA256); err != nil {
 		return blob{}, err
 	}
-	return p.putBlob(ctx, f.Path, f.TypeHint, h, body)
+	return p.putBlob(ctx, f.Site, f.Path, f.TypeHint, h, body)
 }
 
 func newBlob(h *object.Hasher, path object.Path, head []byte, hint string) blob {
@@ -166,24 +172,10 @@ func claimed(h *object.Hasher, want object.Hash) error {
 	return nil
 }
 
-// putBlob stores body under its hash, unless it is there, and its tree.
-func (p *Publisher) putBlob(ctx context.Context, path object.Path, hint string, h *object.Hasher, body []byte) (blob, error) {
+// putBlob stores body and its tree, unless the site has it already. What it returns is claimed.
+func (p *Publisher) putBlob(ctx context.Context, site object.Site, path object.Path, hint string, h *object.Hasher, body []byte) (blob, error) {
 	b := newBlob(h, path, body, hint)
-	b.key = object.BlobKey(b.hash)
-	info, err := p.cfg.Reader.Head(ctx, b.key)
-	switch {
-	case err == nil && info.Size == b.size:
-	case err == nil || errors.Is(err, fs.ErrNotExist):
-		if err := p.patiently(ctx, func() error {
-			_, err := p.cfg.Writer.Put(ctx, b.key, body, origin.PutOptions{})
-			return err
-		}); err != nil {
-			return blob{}, err
-		}
-	default:
-		return blob{}, err
-	}
-	return b, p.putTree(ctx, b.key, h)
+	return b, p.keepSmall(ctx, site, &b, h, body)
 }
 
 // putTree stores the hash tree of the blob of that key, if it has more than one chunk. It follows from the content, so writing it again does no harm.
@@ -209,11 +201,15 @@ func (p *Publisher) storeLarge(ctx context.Context, id object.UploadID, f File, 
 	}
 	p.at(afterNote)
 	b, err := p.stream(ctx, id, f, hold, part, first)
-	if err != nil {
-		p.discard(ctx, id, err)
-		return blob{}, err
+	var held bool
+	if err == nil {
+		held, err = p.reuse(ctx, f.Site, &b)
 	}
-	return b, nil
+	if err != nil || held {
+		p.discard(ctx, id, err)
+		b.upload = ""
+	}
+	return b, err
 }
 
 func (p *Publisher) stream(ctx context.Context, id object.UploadID, f File, hold *hold, part int, first []byte) (blob, error) {

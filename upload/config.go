@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -87,6 +88,11 @@ type Config struct {
 	Requests int
 	// Progress, if set, is called now and then while a body of more than a second arrives, and once when it has ended. It must not block.
 	Progress func(Progress)
+	// CollectAfter is how long a blob must have been needed by nobody before it is deleted; 25 h when zero. It is longer than UploadTTL: an upload that was stored may
+	// still be published.
+	CollectAfter time.Duration
+	// CollectAgain is how long after that the bucket is looked at again, and the key can be used again; 1 h when zero.
+	CollectAgain time.Duration
 	// UploadTTL is how long a resumable upload may rest before it is removed; 24 h when zero.
 	UploadTTL time.Duration
 }
@@ -122,6 +128,12 @@ func (c *Config) check() error {
 	if c.UploadTTL == 0 {
 		c.UploadTTL = 24 * time.Hour
 	}
+	if c.CollectAfter == 0 {
+		c.CollectAfter = c.UploadTTL + time.Hour
+	}
+	if c.CollectAgain == 0 {
+		c.CollectAgain = time.Hour
+	}
 	if c.Longest == 0 {
 		c.Longest = 24 * time.Hour
 	}
@@ -140,6 +152,9 @@ type Publisher struct {
 	memory *semaphore.Weighted // bytes of Config.Memory
 	locks  *locks
 	sites  chan struct{} // holds one token: who has it writes site records
+
+	collected collection
+	strays    atomic.Pointer[Strays]
 
 	// crash, set by tests only, is called between the steps of the pipeline and may panic there: the process dies.
 	crash func(step)
@@ -166,11 +181,21 @@ const (
 	afterCreate   step = "multipart created"
 	afterPart     step = "part stored"
 	afterComplete step = "multipart completed"
+	afterClaim    step = "claim"
+	afterPut      step = "small blob stored"
 	afterBlob     step = "blob"
 	afterReserve  step = "reservation"
 	afterVersion  step = "version record"
 	afterHead     step = "head pointer"
 	afterCommit   step = "commit"
+
+	// Those of removing and collecting.
+	afterRemoval  step = "removal"
+	afterRecord   step = "version record deleted"
+	afterDrop     step = "references dropped"
+	afterErase    step = "blobs erased"
+	afterDeleting step = "blob marked as being deleted"
+	afterDelete   step = "object deleted"
 )
 
 func (p *Publisher) at(s step) {

@@ -29,7 +29,7 @@ func (u *resumable) commit(stop context.Context) error {
 	if err := u.p.putTree(ctx, object.UploadKey(u.state.ID), u.hasher); err != nil {
 		return err
 	}
-	head, err := u.head(ctx)
+	head, err := u.p.sniff(ctx, object.UploadKey(u.state.ID))
 	if err != nil {
 		return err
 	}

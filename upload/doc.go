@@ -20,8 +20,9 @@
 // A body that breaks off before its declared length leaves nothing visible. From reserve on the publisher going away does
 // not matter. A crash leaves the old file or the new one: the sweeper looks at p/ and rolls the reservation forward or
 // back, and it removes blobs that nothing came to refer to. When the outcome of a write is unknown the answer says so and the
-// sweeper decides later. Blobs under b/ that a failed publication leaves behind are harmless (the next upload of the same bytes
-// finds them) and are not removed here.
+// sweeper decides later. Blobs are claimed before they are stored or relied
+// on, referred to from the reservation on, and collected long after the last reference is gone: collect.go, and package catalog, blobs.go. How versions are removed and
+// bytes erased stands in remove.go.
 //
 // # Memory
 //

@@ -142,8 +142,10 @@ func (p *Publisher) changeRoutes(route adder) {
 	}, p.put)
 	route(openapi.Operation{
 		Method: http.MethodDelete, Path: "/api/v1/sites/{site}/files/{path...}", ID: "deleteFile", Tag: "files", Scope: scopePublish,
-		Summary: "End a path: its URL answers 404, its versions stay", Params: []openapi.Param{ifMatch, paramWait},
-		Answers:  []openapi.Answer{{Status: 200, Doc: "Deleted", Content: openapi.Content{Type: Result{}}, Headers: etagHeader}},
+		Summary: "End a path: its URL answers 404, its versions stay",
+		Params:  []openapi.Param{{In: openapi.Query, Name: "versions", Doc: "With `all` its versions are removed, too: their immutable URLs answer 410"}, ifMatch, paramWait},
+		Answers: []openapi.Answer{
+			{Status: 200, Doc: "Deleted; with versions=all, what was removed", Content: openapi.Content{Type: openapi.OneOf{Result{}, removed{}}}, Headers: etagHeader}},
 		Problems: changeProblems,
 	}, p.delete)
 	route(openapi.Operation{

@@ -26,6 +26,8 @@ type File struct {
 	AtMost int64
 	// SHA256, unless zero, is what the publisher says the body's hash is. A body with another hash is refused.
 	SHA256 object.Hash
+	// Offer says that the body waits to be asked for: if the site has content with that hash and size, Body is not read.
+	Offer bool
 	Attributes
 	Condition catalog.Condition
 }
@@ -65,6 +67,9 @@ type Result struct {
 	// Effective says whether every edge had applied the change when the answer was given; only set when it was
 	// waited for.
 	Effective *bool `json:"effective,omitempty" doc:"Whether every edge had applied the change; only with wait"`
+
+	// Claimed is set when the body was not needed: the site had the content already.
+	Claimed bool `json:"claimed,omitempty"`
 
 	// Created is set when there was no file at the path before.
 	Created bool `json:"-"`
@@ -128,14 +133,19 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 	m := p.meter(f.Body, Progress{ID: string(newUploadID(f.Site, f.Path)), Site: f.Site, Path: f.Path, Size: f.likely()})
 	defer m.stop()
 	f.Body = m
-	b, err := p.store(ctx, f)
+	b, err := p.offered(ctx, f)
+	offered := err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = p.store(ctx, f)
+	}
 	if err != nil {
 		return Result{}, err
 	}
 	p.at(afterBlob)
 	res, err := p.record(ctx, rec, EventPublished, catalog.Change{
-		Pointer: b.pointer(f.Site, f.Path, f.Attributes), Upload: b.upload, Condition: f.Condition,
+		Pointer: b.pointer(f.Site, f.Path, f.Attributes), Upload: b.upload, Claim: b.claim, Condition: f.Condition,
 	})
+	res.Claimed = offered
 	if err != nil && !errors.Is(err, ErrUnsettled) && b.upload != "" {
 		p.discard(ctx, b.upload, err)
 	}
@@ -186,13 +196,29 @@ func (p *Publisher) Rollback(ctx context.Context, site object.Site, path object.
 	if old.State != object.Live {
 		return Result{}, fmt.Errorf("version %s of %s: %w: the file was deleted in it, there is nothing to go back to", to, path, object.ErrInvalid)
 	}
-	return p.record(ctx, rec, EventRolledBack, catalog.Change{Pointer: old, Condition: cond})
+	claim, err := p.cfg.Catalog.ClaimVersion(ctx, &old)
+	if err != nil {
+		return Result{}, fmt.Errorf("version %s of %s: it is being removed: %w", to, path, err)
+	}
+	return p.record(ctx, rec, EventRolledBack, catalog.Change{Pointer: old, Claim: claim, Condition: cond})
 }
 
 // record does the steps from reserve on. It no longer listens to ctx: the publisher may go away.
 func (p *Publisher) record(ctx context.Context, rec object.SiteRecord, kind EventKind, ch catalog.Change) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
+	if err := p.secureBlob(ctx, &ch); err != nil {
+		return Result{}, err
+	}
+	res, err := p.recordClaimed(ctx, rec, kind, ch)
+	if err != nil && !errors.Is(err, ErrUnsettled) {
+		p.unclaim(ctx, ch.Claim)
+	}
+	return res, err
+}
+
+// recordClaimed is record of a change that needs no blob, or has claimed it.
+func (p *Publisher) recordClaimed(ctx context.Context, rec object.SiteRecord, kind EventKind, ch catalog.Change) (Result, error) {
 	for try := 1; ; try++ {
 		r, err := p.reserve(ctx, ch)
 		if err != nil {

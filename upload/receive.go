@@ -296,7 +296,7 @@ func (u *resumable) sendTail(ctx context.Context) error {
 }
 
 func (u *resumable) publishSmall(body []byte) error {
-	b, err := u.p.putBlob(u.claim.ctx, u.state.Path, u.state.TypeHint, u.hasher, body)
+	b, err := u.p.putBlob(u.claim.ctx, u.state.Site, u.state.Path, u.state.TypeHint, u.hasher, body)
 	if err != nil {
 		return err
 	}
@@ -308,23 +308,13 @@ func (u *resumable) publishLarge(ctx context.Context) error {
 	if err := u.p.complete(ctx, st.ID, st.Multipart, st.Parts, u.hasher); err != nil {
 		return err
 	}
-	head, err := u.head(ctx)
+	head, err := u.p.sniff(ctx, object.UploadKey(st.ID))
 	if err != nil {
 		return err
 	}
 	b := newBlob(u.hasher, st.Path, head, st.TypeHint)
 	b.key = object.UploadKey(st.ID)
 	return u.publish(b)
-}
-
-// head returns the first bytes of the completed object, for its type.
-func (u *resumable) head(ctx context.Context) ([]byte, error) {
-	body, _, err := u.p.cfg.Reader.Get(ctx, object.UploadKey(u.state.ID), origin.GetOptions{Length: sniffLen})
-	if err != nil {
-		return nil, vanished(err)
-	}
-	defer body.Close()
-	return io.ReadAll(body)
 }
 
 // publish records the blob as a version of the upload's path, and removes the state that is no longer needed.
@@ -336,7 +326,7 @@ func (u *resumable) publish(b blob) error {
 	}
 	u.p.at(afterBlob)
 	res, err := u.p.record(ctx, rec, EventPublished, catalog.Change{
-		Pointer: b.pointer(st.Site, st.Path, st.Attributes), Upload: st.ID, Fence: u.claim.lease.Fence, Condition: st.Condition,
+		Pointer: b.pointer(st.Site, st.Path, st.Attributes), Upload: st.ID, Fence: u.claim.lease.Fence, Claim: b.claim, Condition: st.Condition,
 	})
 	switch {
 	case errors.Is(err, errPublished) || errors.Is(err, catalog.ErrDone):

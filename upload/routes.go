@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/object"
 )
 
@@ -114,6 +115,8 @@ func (p *Publisher) putFile(c *gin.Context) (f File, wait time.Duration, err err
 	f.Attributes, errs[0] = attributes(c)
 	f.Condition, errs[1] = condition(c.Request.Header)
 	f.SHA256, errs[2] = digest(c.Request.Header)
+	// RFC 9110 §10.1.1: the client waits for our word before it sends the body, and a final answer spares it that.
+	f.Offer = strings.EqualFold(c.GetHeader("Expect"), "100-continue")
 	wait, errs[3] = waitTime(c)
 	if err := errors.Join(append([]error{terr, plainBody(c.Request)}, errs[:]...)...); err != nil {
 		return File{}, 0, first(err)
@@ -148,11 +151,16 @@ func (p *Publisher) delete(c *gin.Context) {
 	site, path, err := fileTarget(c)
 	cond, cerr := condition(c.Request.Header)
 	wait, werr := waitTime(c)
-	if _, all := c.GetQuery("versions"); all && err == nil {
-		err = refuse(http.StatusBadRequest, "invalid", "Old versions cannot be deleted here; without ?versions the file is deleted and they stay.")
+	which, versions := c.GetQuery("versions")
+	if versions && which != "all" && err == nil {
+		err = refuse(http.StatusBadRequest, "invalid", "versions=%q: with ?versions=all all versions are removed; without it the file is deleted and they stay.", clip(which))
 	}
 	if err := errors.Join(err, cerr, werr); err != nil {
 		p.fail(c, "read a DELETE", first(err))
+		return
+	}
+	if versions {
+		p.answerRemoved(c, site, path, cond, wait)
 		return
 	}
 	res, err := p.Delete(c.Request.Context(), site, path, cond)
@@ -162,6 +170,33 @@ func (p *Publisher) delete(c *gin.Context) {
 	}
 	res.Created = false
 	p.answer(c, res, wait)
+}
+
+// removed is the answer to DELETE …?versions=all.
+type removed struct {
+	Site object.Site `json:"site"`
+	Path object.Path `json:"path"`
+	Erased
+	Effective *bool `json:"effective,omitempty"` // only set when it was waited for
+}
+
+func (p *Publisher) answerRemoved(c *gin.Context, site object.Site, path object.Path, cond catalog.Condition, wait time.Duration) {
+	sum, err := p.RemoveFile(c.Request.Context(), site, path, cond)
+	if err != nil {
+		p.fail(c, "remove all versions", err)
+		return
+	}
+	out := removed{Site: site, Path: path, Erased: sum}
+	var res Result
+	if sum.ID != "" {
+		p.placed(c.Request.Context(), &res, sum.ID)
+		out.Position = res.Position
+	}
+	if wait > 0 && sum.ID != "" {
+		p.prove(c.Request.Context(), &res, wait)
+		out.Position, out.Effective = res.Position, res.Effective
+	}
+	c.JSON(http.StatusOK, out)
 }
 
 // post answers POST …/files/{path}/rollback, with ?version= or a JSON body {"version"}.

@@ -25,15 +25,29 @@ const (
 func (p *Publisher) Run(ctx context.Context) error {
 	tick := p.cfg.Clock.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var strays time.Time
+	var strays, retained, listed time.Time
 	for {
 		if err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
 			p.cfg.Log.Warn("the sweeper could not finish, it tries again", "err", err)
+		}
+		if now := p.cfg.Clock.Now(); ctx.Err() == nil && now.Sub(retained) >= retainEvery {
+			retained = now
+			if err := p.Retain(ctx); err != nil && ctx.Err() == nil {
+				p.cfg.Log.Warn("old versions could not all be looked for, it is done again", "err", err)
+			}
 		}
 		if now := p.cfg.Clock.Now(); ctx.Err() == nil && now.Sub(strays) >= strayEvery {
 			strays = now
 			if err := p.sweepStrays(ctx); err != nil && ctx.Err() == nil {
 				p.cfg.Log.Warn("the search for stray uploads did not finish, it is repeated in an hour", "err", err)
+			}
+		}
+		if now := p.cfg.Clock.Now(); ctx.Err() == nil && now.Sub(listed) >= strayListing {
+			listed = now
+			if s, err := p.FindStrays(ctx); err != nil && ctx.Err() == nil {
+				p.cfg.Log.Warn("the bucket could not be listed for objects that the catalogue does not know", "err", err)
+			} else if s.Objects > 0 {
+				p.cfg.Log.Warn("the bucket has objects that the catalogue does not know; perigee gc --dry-run tells more", "objects", s.Objects, "bytes", s.Bytes)
 			}
 		}
 		select {
@@ -44,10 +58,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep does once what Run repeats: it completes site records, rolls stale reservations forward or back, and removes the
-// bytes of uploads that were abandoned or have expired. It goes on after an error and returns all.
+// Sweep does once what Run repeats: it completes site records, rolls stale reservations forward or back, removes the
+// bytes of uploads that were abandoned or have expired, finishes what removals have left, and collects blobs that nobody needs. It goes on after an
+// error and returns all.
 func (p *Publisher) Sweep(ctx context.Context) error {
-	return errors.Join(p.sweepSites(ctx), p.sweepReservations(ctx), p.sweepUploads(ctx))
+	return errors.Join(p.sweepSites(ctx), p.sweepReservations(ctx), p.sweepUploads(ctx), p.sweepRemovals(ctx), p.Collect(ctx))
 }
 
 func (p *Publisher) sweepSites(ctx context.Context) error {
@@ -170,20 +185,20 @@ func (p *Publisher) removeExpired(ctx context.Context, u catalog.Upload) error {
 	return p.cfg.Catalog.ForgetUpload(ctx, u.ID)
 }
 
-// removeBytes removes everything the bucket has of an upload, except a blob that a version refers to.
+// removeBytes removes everything the bucket has of an upload, except a blob that it has become.
 func (p *Publisher) removeBytes(ctx context.Context, id object.UploadID) error {
 	key := object.UploadKey(id)
 	if err := p.abortMultiparts(ctx, key); err != nil {
 		return err
 	}
-	used, err := p.cfg.Catalog.Referenced(ctx, key)
-	if err != nil {
-		return err
-	}
-	if !used {
-		if err := p.cfg.Writer.Delete(ctx, key); err != nil {
+	// What was claimed for a version is the collector's from then on.
+	if _, err := p.cfg.Catalog.Blob(ctx, key); errors.Is(err, fs.ErrNotExist) {
+		err = errors.Join(p.cfg.Writer.Delete(ctx, key), p.cfg.Writer.Delete(ctx, object.TreeKey(key)))
+		if err != nil {
 			return err
 		}
+	} else if err != nil {
+		return err
 	}
 	return p.removeState(ctx, id)
 }

@@ -36,6 +36,7 @@ func (s *Server) Register(r gin.IRouter, d *openapi.Document) {
 	s.siteRoutes(route)
 	s.watchRoutes(route)
 	s.purgeRoutes(route)
+	s.contentRoutes(route)
 	s.fleetRoutes(route)
 	s.explainRoutes(route)
 	s.eventRoutes(route)
@@ -120,6 +121,34 @@ func (s *Server) purgeRoutes(route adder) {
 		Summary: "How far a purge, or any change, is effective", Answers: []openapi.Answer{{Status: 200, Doc: "The proof", Content: openapi.Content{Type: Proof{}}}},
 		Problems: []problem.Kind{"not-found"},
 	}, s.proof)
+}
+
+func (s *Server) contentRoutes(route adder) {
+	wait := []openapi.Param{{In: openapi.Query, Name: "wait", Doc: "Wait for the proof this long, such as 5s; 30 s at most"}}
+	answers := []openapi.Answer{
+		{Status: 200, Doc: "Done, and applied by every edge; or there was nothing", Content: openapi.Content{Type: erasedAnswer{}}},
+		{Status: 202, Doc: "Something is still to come: edges that have not applied it, or unfinished versions", Content: openapi.Content{Type: erasedAnswer{}}},
+	}
+	problems := []problem.Kind{"invalid", "invalid-json", "too-large", "not-found"}
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: "/api/v1/sites/{site}/erase", ID: "erase", Tag: "contents", Scope: string(keys.ScopePublish),
+		Summary: "Destroy what a site has published, everywhere and for good", Doc: "All versions of up to 100 paths, or every version with a content.",
+		Params: wait, Body: []openapi.Content{{Type: eraseBody{}}}, Answers: answers, Problems: problems,
+	}, s.erase)
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: "/api/v1/erase", ID: "eraseEverywhere", Tag: "contents", Scope: string(keys.ScopeAdmin),
+		Summary: "Destroy a content of all sites, everywhere and for good",
+		Params:  wait, Body: []openapi.Content{{Type: eraseBody{}}}, Answers: answers, Problems: problems,
+	}, s.eraseEverywhere)
+	garbage := []openapi.Answer{{Status: 200, Doc: "What the collector has before it", Content: openapi.Content{Type: Garbage{}}}}
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: "/api/v1/gc", ID: "getGarbage", Tag: "contents", Scope: string(keys.ScopeAdmin),
+		Summary: "What is going to be deleted because nothing refers to it", Answers: garbage,
+	}, s.garbage)
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: "/api/v1/gc", ID: "collect", Tag: "contents", Scope: string(keys.ScopeAdmin),
+		Summary: "Delete now what is due", Doc: "The server does so every minute by itself.", Answers: garbage,
+	}, s.collect)
 }
 
 func (s *Server) fleetRoutes(route adder) {

@@ -92,6 +92,7 @@ type Config struct {
 	Sites     Sites
 	Explainer Explainer
 	Files     Files
+	Contents  Contents
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
 	// Catalogue adds the routes of the catalogue's servers; nil leaves them out.
@@ -119,7 +120,7 @@ func New(cfg Config) (*Server, error) {
 		ok   bool
 	}{
 		{"Fleet", cfg.Fleet != nil}, {"Purges", cfg.Purges != nil}, {"Sites", cfg.Sites != nil},
-		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
+		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Contents", cfg.Contents != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
 	} {
 		if !need.ok {
 			return nil, errors.New("web: Config." + need.name + " is missing")

@@ -283,7 +283,7 @@ func TestWithoutGuardNobodyGetsIn(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w, _ := newWorld(t, false)
-	whole := Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Clock: clock.System, Log: slog.New(slog.DiscardHandler)}
+	whole := Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Clock: clock.System, Log: slog.New(slog.DiscardHandler)}
 	if _, err := New(whole); err != nil {
 		t.Errorf("New of a whole Config: %v", err)
 	}

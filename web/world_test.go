@@ -77,7 +77,7 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 		}
 	}
 	w.server, err = New(Config{
-		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Keys: w.ring,
+		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: w.ring,
 		Clock: clock.System, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 	})
 	if err != nil {
@@ -198,6 +198,29 @@ func (w *world) Purge(_ context.Context, site object.Site, req PurgeRequest) (st
 	id, pos := w.entry(e)
 	return id, pos, nil
 }
+
+// EraseFile and the next three serve Contents, as if every site had one file, at /secret, of two versions.
+func (w *world) EraseFile(_ context.Context, site object.Site, path object.Path) (Erased, error) {
+	if path != "/secret" {
+		return Erased{}, fmt.Errorf("file %s of site %s: %w", path, site, fs.ErrNotExist)
+	}
+	v := object.NextVersion(time.Now(), 1, "")
+	id, pos := w.entry(purge.Entry{Kind: purge.KindErase, Site: site, Path: path, Versions: []object.Version{v}})
+	return Erased{ID: id, Position: pos, Files: 1, Versions: 2, Blobs: 1, KeptElsewhere: 1}, nil
+}
+
+func (w *world) EraseContent(ctx context.Context, hash object.Hash, site object.Site) (Erased, error) {
+	if hash != object.HashOf([]byte("secret")) {
+		return Erased{}, nil
+	}
+	return w.EraseFile(ctx, cmp.Or(site, testSite), "/secret")
+}
+
+func (w *world) Garbage(context.Context, int) (Garbage, error) {
+	return Garbage{After: 60, Condemned: Heap{1, 6}, Blobs: []Blob{{Key: object.BlobKey(object.HashOf([]byte("secret"))), SHA256: object.HashOf([]byte("secret")), Size: 6}}}, nil
+}
+
+func (w *world) Collect(context.Context) error { return w.broken }
 
 func (w *world) Proof(id string) (Proof, error) {
 	w.mu.Lock()

@@ -96,6 +96,35 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 	return web.NewProof(id, at, p.Tracker.Proof(id, at, p.expected())), nil
 }
 
+// contents erases what was published and tells of the collector.
+type contents struct {
+	*upload.Publisher
+}
+
+// EraseFile implements web.Contents.
+func (c contents) EraseFile(ctx context.Context, site object.Site, path object.Path) (web.Erased, error) {
+	e, err := c.Publisher.EraseFile(ctx, site, path)
+	return web.Erased(e), err
+}
+
+// EraseContent implements web.Contents.
+func (c contents) EraseContent(ctx context.Context, hash object.Hash, site object.Site) (web.Erased, error) {
+	e, err := c.Publisher.EraseContent(ctx, hash, site)
+	return web.Erased(e), err
+}
+
+// Garbage implements web.Contents.
+func (c contents) Garbage(ctx context.Context, limit int) (web.Garbage, error) {
+	g, err := c.Publisher.Garbage(ctx, limit)
+	out := web.Garbage{
+		After: int64(g.After / time.Second), Condemned: web.Heap(g.Condemned), Deleting: web.Heap(g.Deleting), Done: web.Collected(g.Done), Strays: (*web.Strays)(g.Strays),
+	}
+	for _, b := range g.Blobs {
+		out.Blobs = append(out.Blobs, web.Blob{Key: b.Key, SHA256: b.Hash, Size: b.Size, Since: b.Since, Due: b.Since.Add(g.After)})
+	}
+	return out, err
+}
+
 // sites is the list of sites as the console sees it.
 type sites struct {
 	*upload.Publisher

@@ -33,6 +33,8 @@ type cli struct {
 	Ls      lsCmd      `cmd:"" group:"files" help:"List published files."`
 	Rm      rmCmd      `cmd:"" group:"files" help:"Delete published files."`
 	Purge   purgeCmd   `cmd:"" group:"files" help:"Purge caches, and prove it."`
+	Erase   eraseCmd   `cmd:"" group:"files" help:"Destroy what was published, everywhere, and prove it."`
+	GC      gcCmd      `cmd:"" name:"gc" group:"operate" help:"Delete bytes that nothing refers to any more, or say what would go."`
 	Explain explainCmd `cmd:"" group:"files" help:"Say which edge a client gets for a path, and why."`
 
 	Fleet   fleetCmd        `cmd:"" group:"operate" help:"List, drain and undrain nodes."`

@@ -229,7 +229,7 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Catalogue: slots{a.catalog}, Watches: a.watcher,
+		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Catalogue: slots{a.catalog}, Watches: a.watcher,
 		Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err

@@ -134,6 +134,56 @@ CREATE TABLE reservations (
 );
 CREATE INDEX reservations_upload ON reservations (upload);
 
+-- Objects of the bucket with bytes; see blobs.go. A blob, its references and its claims are in the slot of its hash.
+CREATE TABLE blobs (
+	slot  BIGINT NOT NULL,
+	hash  TEXT COLLATE "C" NOT NULL,
+	blob  TEXT COLLATE "C" NOT NULL, -- key in the bucket
+	root  TEXT NOT NULL,
+	size  BIGINT NOT NULL,
+	state TEXT COLLATE "C" NOT NULL,
+	since BIGINT NOT NULL, -- of the state; 0 if it is live
+	PRIMARY KEY (slot, hash, blob)
+);
+CREATE INDEX blobs_blob ON blobs (blob);
+CREATE INDEX blobs_waning ON blobs (state, since) WHERE state <> 'live';
+
+CREATE TABLE refs (
+	slot    BIGINT NOT NULL,
+	hash    TEXT COLLATE "C" NOT NULL,
+	blob    TEXT COLLATE "C" NOT NULL,
+	site    TEXT COLLATE "C" NOT NULL,
+	path    TEXT COLLATE "C" NOT NULL,
+	version TEXT COLLATE "C" NOT NULL,
+	sure    BIGINT NOT NULL, -- 1 when the version is known to be recorded
+	since   BIGINT NOT NULL,
+	PRIMARY KEY (slot, hash, site, path, version, blob)
+);
+CREATE INDEX refs_unsure ON refs (since) WHERE sure = 0;
+
+CREATE TABLE claims (
+	slot    BIGINT NOT NULL,
+	hash    TEXT COLLATE "C" NOT NULL,
+	holder  TEXT COLLATE "C" NOT NULL, -- random, of one claim
+	blob    TEXT COLLATE "C" NOT NULL,
+	expires BIGINT NOT NULL,
+	PRIMARY KEY (slot, hash, holder)
+);
+CREATE INDEX claims_expires ON claims (expires);
+
+-- Versions that were removed and have left traces.
+CREATE TABLE removals (
+	slot    BIGINT NOT NULL,
+	site    TEXT COLLATE "C" NOT NULL,
+	path    TEXT COLLATE "C" NOT NULL,
+	version TEXT COLLATE "C" NOT NULL,
+	pointer TEXT NOT NULL,
+	erase   BIGINT NOT NULL, -- 1 when the bytes are to be destroyed everywhere
+	since   BIGINT NOT NULL,
+	PRIMARY KEY (slot, site, path, version)
+);
+CREATE INDEX removals_since ON removals (since);
+
 -- Uploads are in the slot of their path, which their id begins with.
 CREATE TABLE uploads (
 	slot      BIGINT NOT NULL,

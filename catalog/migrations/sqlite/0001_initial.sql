@@ -113,6 +113,56 @@ CREATE TABLE reservations (
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
 
+-- Objects of the bucket with bytes; see blobs.go. A blob, its references and its claims are in the slot of its hash.
+CREATE TABLE blobs (
+	slot  INTEGER NOT NULL,
+	hash  TEXT NOT NULL,
+	blob  TEXT NOT NULL, -- key in the bucket
+	root  TEXT NOT NULL,
+	size  INTEGER NOT NULL,
+	state TEXT NOT NULL,
+	since INTEGER NOT NULL, -- of the state; 0 if it is live
+	PRIMARY KEY (slot, hash, blob)
+) WITHOUT ROWID;
+CREATE INDEX blobs_blob ON blobs (blob);
+CREATE INDEX blobs_waning ON blobs (state, since) WHERE state <> 'live';
+
+CREATE TABLE refs (
+	slot    INTEGER NOT NULL,
+	hash    TEXT NOT NULL,
+	blob    TEXT NOT NULL,
+	site    TEXT NOT NULL,
+	path    TEXT NOT NULL,
+	version TEXT NOT NULL,
+	sure    INTEGER NOT NULL, -- 1 when the version is known to be recorded
+	since   INTEGER NOT NULL,
+	PRIMARY KEY (slot, hash, site, path, version, blob)
+) WITHOUT ROWID;
+CREATE INDEX refs_unsure ON refs (since) WHERE sure = 0;
+
+CREATE TABLE claims (
+	slot    INTEGER NOT NULL,
+	hash    TEXT NOT NULL,
+	holder  TEXT NOT NULL, -- random, of one claim
+	blob    TEXT NOT NULL,
+	expires INTEGER NOT NULL,
+	PRIMARY KEY (slot, hash, holder)
+) WITHOUT ROWID;
+CREATE INDEX claims_expires ON claims (expires);
+
+-- Versions that were removed and have left traces.
+CREATE TABLE removals (
+	slot    INTEGER NOT NULL,
+	site    TEXT NOT NULL,
+	path    TEXT NOT NULL,
+	version TEXT NOT NULL,
+	pointer TEXT NOT NULL,
+	erase   INTEGER NOT NULL, -- 1 when the bytes are to be destroyed everywhere
+	since   INTEGER NOT NULL,
+	PRIMARY KEY (slot, site, path, version)
+) WITHOUT ROWID;
+CREATE INDEX removals_since ON removals (since);
+
 -- Uploads are in the slot of their path, which their id begins with.
 CREATE TABLE uploads (
 	slot      INTEGER NOT NULL,
