@@ -154,8 +154,8 @@ func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag string, outbox
 		return err
 	}
 	_, err = tx.ExecContext(ctx,
-		`INSERT INTO versions (site, path, version, blob, pointer, outbox_id) VALUES ($1, $2, $3, $4, $5, $6)
+		`INSERT INTO versions (site, path, version, blob, size, pointer, outbox_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (site, path, version) DO NOTHING`,
-		p.Site, p.Path, p.Version, p.Blob, text, outbox)
+		p.Site, p.Path, p.Version, p.Blob, p.Size, text, outbox)
 	return err
 }

@@ -28,6 +28,8 @@ type Reservation struct {
 	New bool
 
 	holder string
+	begun  string // who began the change, see begun
+	charge charge // what the site's usage holds for it
 }
 
 // Change is what Reserve is asked for.
@@ -38,10 +40,12 @@ type Change struct {
 	Upload object.UploadID
 	// Condition is checked in the same transaction.
 	Condition Condition
+	// Action is what the audit log calls the change; FilePublished or FileDeleted if it is empty.
+	Action Action
 }
 
 // Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
-// Commit or Release; ErrPrecondition; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
+// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
 // if the holder is stale, else after BusyWait.
 func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
@@ -102,7 +106,7 @@ func (c *Catalog) end(key pathKey) {
 func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
 	now := c.cfg.Clock.Now()
 	p := ch.Pointer
-	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder}
+	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder, begun: begun{actorOf(ctx), ch.Action}.String()}
 	err := c.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -132,12 +136,19 @@ func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error
 			return err
 		}
 		res.Pointer = p
+		if res.charge, err = chargeOf(ctx, tx, &p, cur); err != nil {
+			return err
+		}
+		res.charge.files = max(0, res.charge.files) // what is freed counts from the commit on
 		_, err = tx.ExecContext(ctx,
-			`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires, begun, charged_bytes, charged_files)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 			p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
-			res.holder, res.Expires.UnixMicro())
-		return err
+			res.holder, res.Expires.UnixMicro(), res.begun, res.charge.bytes, res.charge.files)
+		if err != nil {
+			return err
+		}
+		return reserveUsage(ctx, tx, p.Site, res.charge)
 	})
 	if err != nil {
 		return Reservation{}, err
@@ -155,16 +166,27 @@ func (c *Catalog) stale(r Reservation, now time.Time) bool {
 // all the same if nothing else has changed the path since; if something has, the error wraps ErrLost.
 func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (outbox int64, err error) {
 	p := &r.Pointer
+	var entry AuditEntry
 	err = c.change(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `SELECT outbox_id FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
 			p.Site, p.Path, p.Version).Scan(&outbox)
 		if err == nil {
-			return dropReservation(ctx, tx, r)
+			_, err := dropReservation(ctx, tx, r)
+			return err
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if err := held(ctx, tx, r); err != nil {
+		cur, err := held(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		charged, err := dropReservation(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		whole, err := chargeOf(ctx, tx, p, cur)
+		if err != nil {
 			return err
 		}
 		if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
@@ -176,39 +198,47 @@ func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (outbo
 		if err := finishUpload(ctx, tx, r); err != nil {
 			return err
 		}
-		return dropReservation(ctx, tx, r)
+		if entry, err = c.audit(ctx, tx, commitEntry(ctx, r)); err != nil {
+			return err
+		}
+		// Nothing, unless a file ends, or the reservation was released meanwhile.
+		return settleUsage(ctx, tx, p.Site, charge{whole.bytes - charged.bytes, whole.files - charged.files})
 	})
 	if err != nil {
 		return 0, err
+	}
+	if entry.ID != "" {
+		c.told(entry)
 	}
 	c.end(pathKey{p.Site, p.Path})
 	c.wake()
 	return outbox, nil
 }
 
-// held returns nil if r may be committed.
-func held(ctx context.Context, tx *sql.Tx, r Reservation) error {
+// held returns the current state of the path, nil for none, if r may be committed.
+func held(ctx context.Context, tx *sql.Tx, r Reservation) (*File, error) {
+	cur, err := fileRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	now, err := reservationRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
 	if err == nil && now.Pointer.Version == r.Pointer.Version {
-		return nil
+		return cur, nil
 	}
 	if err == nil {
-		return fmt.Errorf("%w to version %s", ErrLost, now.Pointer.Version)
+		return nil, fmt.Errorf("%w to version %s", ErrLost, now.Pointer.Version)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	var have object.Version
-	cur, err := fileRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
-	if err == nil {
+	if cur != nil {
 		have = cur.Pointer.Version
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	if have != r.PrevVersion {
-		return fmt.Errorf("%w: the current version is %s", ErrLost, have)
+		return nil, fmt.Errorf("%w: the current version is %s", ErrLost, have)
 	}
-	return nil
+	return cur, nil
 }
 
 // Release ends r without a change. Only its holder may call it, or who settles it, and only when p/ certainly does not
@@ -216,7 +246,11 @@ func held(ctx context.Context, tx *sql.Tx, r Reservation) error {
 func (c *Catalog) Release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
 	err := c.change(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
-		return dropReservation(ctx, tx, r)
+		charged, err := dropReservation(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		return settleUsage(ctx, tx, p.Site, charge{-charged.bytes, -charged.files})
 	})
 	if err == nil {
 		c.end(pathKey{p.Site, p.Path})
@@ -224,10 +258,14 @@ func (c *Catalog) Release(ctx context.Context, r Reservation) error {
 	return err
 }
 
-func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE site = $1 AND path = $2 AND version = $3`,
-		r.Pointer.Site, r.Pointer.Path, r.Pointer.Version)
-	return err
+// dropReservation removes r and returns what the site's usage still holds for it; nothing if it was removed before.
+func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) (held charge, err error) {
+	err = tx.QueryRowContext(ctx, `DELETE FROM reservations WHERE site = $1 AND path = $2 AND version = $3 RETURNING charged_bytes, charged_files`,
+		r.Pointer.Site, r.Pointer.Path, r.Pointer.Version).Scan(&held.bytes, &held.files)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return held, err
 }
 
 // Stale returns up to limit reservations whose holders will not finish them.
@@ -240,7 +278,7 @@ func (c *Catalog) Stale(ctx context.Context, limit int) ([]Reservation, error) {
 	return rs, nil
 }
 
-const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires FROM reservations`
+const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires, begun FROM reservations`
 
 func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
 	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE site = $1 AND path = $2`, site, path))
@@ -251,7 +289,7 @@ func scanReservation(s scanner) (Reservation, error) {
 	var r Reservation
 	var pointer string
 	var expires int64
-	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires); err != nil {
+	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires, &r.begun); err != nil {
 		return Reservation{}, err
 	}
 	p, err := object.UnmarshalPointer([]byte(pointer))
@@ -275,7 +313,14 @@ func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path,
 			if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
 				return err
 			}
-			return put(ctx, tx, head, etag, outbox)
+			more, err := chargeOf(ctx, tx, head, cur)
+			if err != nil {
+				return err
+			}
+			if err := put(ctx, tx, head, etag, outbox); err != nil {
+				return err
+			}
+			return settleUsage(ctx, tx, site, more)
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $3 WHERE site = $1 AND path = $2`, site, path, etag)
 		return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"perigee/object"
@@ -193,6 +194,7 @@ func (c *Catalog) EnqueuePurge(ctx context.Context, site object.Site, r PurgeReq
 		return Purge{}, fmt.Errorf("encode purge: %w", err)
 	}
 	p := Purge{Site: site, Request: r, Created: fromMicros(c.cfg.Clock.Now().UnixMicro())}
+	var entry AuditEntry
 	err = c.change(ctx, "record purge of site "+string(site), func(tx *sql.Tx) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
@@ -205,11 +207,16 @@ func (c *Catalog) EnqueuePurge(ctx context.Context, site object.Site, r PurgeReq
 		p.ID = c.EntryID(p.Outbox)
 		_, err := tx.ExecContext(ctx, `INSERT INTO purges (id, site, request, created, outbox_id) VALUES ($1, $2, $3, $4, $5)`,
 			p.ID, site, string(text), p.Created.UnixMicro(), p.Outbox)
+		if err != nil {
+			return err
+		}
+		entry, err = c.audit(ctx, tx, AuditEntry{Action: PurgeOrdered, Site: site, Object: p.ID, Detail: string(text)})
 		return err
 	})
 	if err != nil {
 		return Purge{}, err
 	}
+	c.told(entry)
 	c.wake()
 	return p, nil
 }
@@ -221,6 +228,23 @@ func (c *Catalog) Purge(ctx context.Context, id string) (Purge, error) {
 		return Purge{}, fmt.Errorf("purge %q: %w", id, missing(err))
 	}
 	return p, nil
+}
+
+// Purges returns up to limit (at most 1,000) purges of a site ("" for all), the newest first, those ordered before the one of
+// the given outbox row (0 for all).
+func (c *Catalog) Purges(ctx context.Context, site object.Site, before int64, limit int) ([]Purge, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	query, args := `SELECT id, site, request, created, outbox_id FROM purges WHERE outbox_id < $1`, []any{before, page(limit)}
+	if site != "" {
+		query, args = query+` AND site = $3`, append(args, site)
+	}
+	ps, err := collect(ctx, c.read, scanPurge, query+` ORDER BY outbox_id DESC LIMIT $2`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list purges: %w", err)
+	}
+	return ps, nil
 }
 
 func scanPurge(s scanner) (Purge, error) {

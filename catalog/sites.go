@@ -22,6 +22,7 @@ func (c *Catalog) CreateSite(ctx context.Context, rec object.SiteRecord) (object
 	if err := rec.Validate(); err != nil {
 		return object.SiteRecord{}, err
 	}
+	var entry AuditEntry
 	err := c.change(ctx, "create site "+string(rec.Site), func(tx *sql.Tx) error {
 		_, err := siteRow(ctx, tx, rec.Site)
 		if err == nil {
@@ -34,14 +35,22 @@ func (c *Catalog) CreateSite(ctx context.Context, rec object.SiteRecord) (object
 			rec.Site, rec.Version, string(object.MarshalSite(rec))); err != nil {
 			return err
 		}
-		return setHosts(ctx, tx, rec)
+		if err := setHosts(ctx, tx, rec); err != nil {
+			return err
+		}
+		entry, err = c.audit(ctx, tx, AuditEntry{Action: SiteCreated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+		return err
 	})
+	if err == nil {
+		c.told(entry)
+	}
 	return rec, err
 }
 
 // UpdateSite replaces a site's record and returns rec with its Version set. match, unless empty, must be the current
 // version, else the error wraps ErrPrecondition. A missing site is fs.ErrNotExist, a host of another site fs.ErrExist.
 func (c *Catalog) UpdateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
+	var entry AuditEntry
 	err := c.change(ctx, "update site "+string(rec.Site), func(tx *sql.Tx) error {
 		old, err := siteRow(ctx, tx, rec.Site)
 		if err != nil {
@@ -61,8 +70,15 @@ func (c *Catalog) UpdateSite(ctx context.Context, rec object.SiteRecord, match o
 			rec.Site, rec.Version, string(object.MarshalSite(rec))); err != nil {
 			return err
 		}
-		return setHosts(ctx, tx, rec)
+		if err := setHosts(ctx, tx, rec); err != nil {
+			return err
+		}
+		entry, err = c.audit(ctx, tx, AuditEntry{Action: SiteUpdated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+		return err
 	})
+	if err == nil {
+		c.told(entry)
+	}
 	return rec, err
 }
 

@@ -106,6 +106,15 @@ func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error
 	return u, nil
 }
 
+// Uploads returns up to limit (at most 1,000) uploads that are not streamed, in the order of their IDs, those after the given one.
+func (c *Catalog) Uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
+	us, err := collect(ctx, c.read, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list uploads: %w", err)
+	}
+	return us, nil
+}
+
 const unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
 
 // StaleUploads returns up to limit uploads whose bytes, or whose note, are to be removed: streamed ones that were

@@ -36,6 +36,7 @@ CREATE TABLE versions (
 	path      TEXT NOT NULL,
 	version   TEXT NOT NULL,
 	blob      TEXT NOT NULL, -- key in the bucket; empty in a tombstone
+	size      INTEGER NOT NULL,
 	pointer   TEXT NOT NULL,
 	outbox_id INTEGER NOT NULL,
 	PRIMARY KEY (site, path, version)
@@ -52,6 +53,9 @@ CREATE TABLE reservations (
 	prev_etag    TEXT NOT NULL,
 	holder       TEXT NOT NULL, -- the run of the program that took it
 	expires      INTEGER NOT NULL,
+	begun         TEXT NOT NULL, -- who ordered the change
+	charged_bytes INTEGER NOT NULL, -- what site_usage holds for it
+	charged_files INTEGER NOT NULL,
 	PRIMARY KEY (site, path)
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
@@ -86,3 +90,65 @@ CREATE TABLE purges (
 	outbox_id INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX purges_created ON purges (created);
+CREATE INDEX purges_order ON purges (outbox_id);
+CREATE INDEX purges_site ON purges (site, outbox_id);
+
+-- What a site uses and may use; 0 is no limit.
+CREATE TABLE site_usage (
+	site      TEXT NOT NULL PRIMARY KEY,
+	max_bytes INTEGER NOT NULL,
+	max_files INTEGER NOT NULL,
+	max_file  INTEGER NOT NULL, -- bytes of one file
+	max_form  INTEGER NOT NULL, -- files of one form
+	bytes     INTEGER NOT NULL,
+	files     INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+	id       TEXT NOT NULL PRIMARY KEY, -- sorts by time
+	at       INTEGER NOT NULL,
+	key_id   TEXT NOT NULL,
+	key_name TEXT NOT NULL,
+	method   TEXT NOT NULL,
+	request  TEXT NOT NULL,
+	remote   TEXT NOT NULL,
+	action   TEXT NOT NULL,
+	site     TEXT NOT NULL,
+	object   TEXT NOT NULL,
+	outcome  TEXT NOT NULL,
+	detail   TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX audit_site ON audit (site, id);
+CREATE INDEX audit_key ON audit (key_id, id);
+
+-- Requests that may be sent again, by a hash of API key and idempotency key.
+CREATE TABLE idempotency (
+	id          TEXT NOT NULL PRIMARY KEY,
+	owner       TEXT NOT NULL,
+	fingerprint TEXT NOT NULL,
+	state       TEXT NOT NULL,
+	effect      TEXT NOT NULL, -- the audit entry of its first change
+	run         TEXT NOT NULL,
+	holder      TEXT NOT NULL,
+	created     INTEGER NOT NULL,
+	until       INTEGER NOT NULL, -- when a running one counts as abandoned
+	status      INTEGER NOT NULL,
+	header      TEXT NOT NULL,
+	body        TEXT NOT NULL,
+	body_hash   TEXT NOT NULL,
+	body_read   INTEGER NOT NULL,
+	body_ended  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX idempotency_created ON idempotency (created);
+CREATE INDEX idempotency_owner ON idempotency (owner, created);
+
+CREATE TABLE api_keys (
+	id     TEXT NOT NULL PRIMARY KEY,
+	added  INTEGER NOT NULL, -- number of the change that added it
+	record TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE api_key_changes (
+	changes INTEGER NOT NULL
+);
+INSERT INTO api_key_changes (changes) VALUES (0);
