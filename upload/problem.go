@@ -62,6 +62,7 @@ var answers = []struct {
 }{
 	{ErrUnsettled, http.StatusServiceUnavailable, "unsettled",
 		"The storage did not answer at the moment the change was made. Within minutes it takes effect or is undone. Look at the file, or send it again."},
+	{catalog.ErrQuota, http.StatusInsufficientStorage, "quota-exceeded", ""},
 	{ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", ""},
 	{ErrIncomplete, http.StatusBadRequest, "incomplete", ""},
 	{ErrDigest, http.StatusBadRequest, "digest-mismatch", ""},
@@ -86,7 +87,9 @@ func problem(c *gin.Context, err error) (p Problem, logged bool) {
 	slug, detail := "internal", "The server failed. The request id leads to the reason in its log."
 	var own *requestError
 	var body *BodyError
-	if errors.As(err, &own) {
+	if d, ok := denied(err); ok {
+		p.Status, slug, detail = d.Status, d.Slug, d.Detail
+	} else if errors.As(err, &own) {
 		p.Status, slug, detail = own.status, own.slug, own.detail
 	} else if a := answerTo(err); a >= 0 {
 		p.Status, slug, detail = answers[a].status, answers[a].slug, answers[a].detail
@@ -98,7 +101,7 @@ func problem(c *gin.Context, err error) (p Problem, logged bool) {
 		detail = "The body broke off. Nothing was published; send the file again."
 	}
 	p.Type, p.Title, p.Detail = "/problems/"+slug, http.StatusText(p.Status), detail
-	return p, p.Status >= 500
+	return p, p.Status >= 500 && slug != "quota-exceeded"
 }
 
 // told is an error's message as a sentence for the client.

@@ -28,9 +28,9 @@ const (
 // maxWait is the longest ?wait= that is honoured.
 const maxWait = 30 * time.Second
 
-// Register adds the routes to r. The guard that decides who may publish must be in place on r already.
+// Register adds the routes to r. A keys.Guard around r says who sends a request; without one, every route answers 401.
 func (p *Publisher) Register(r gin.IRouter) {
-	files := r.Group(filesRoute, p.drained)
+	files := r.Group(filesRoute, p.drained, p.allowed)
 	files.GET("", p.list)
 	files.POST("", p.form)
 	files.PUT("/*path", p.put)
@@ -39,16 +39,18 @@ func (p *Publisher) Register(r gin.IRouter) {
 	files.DELETE("/*path", p.delete)
 	files.POST("/*path", p.post)
 
-	tus := r.Group(uploadsRoute, p.drained, tusVersion)
+	r.GET(uploadsRoute, p.allowed, p.uploads)
+	tus := r.Group(uploadsRoute, p.drained, tusVersion, p.allowed)
 	for _, root := range []string{"", "/"} {
 		tus.OPTIONS(root, p.tusOptions)
 		tus.POST(root, p.tusCreate)
 	}
-	tus.OPTIONS("/:id", p.tusOptions)
-	tus.HEAD("/:id", p.tusHead)
-	tus.PATCH("/:id", p.tusPatch)
-	tus.DELETE("/:id", p.tusDelete)
-	tus.POST("/:id", p.tusOverride)
+	one := tus.Group("/:id", p.ownUpload)
+	one.OPTIONS("", p.tusOptions)
+	one.HEAD("", p.tusHead)
+	one.PATCH("", p.tusPatch)
+	one.DELETE("", p.tusDelete)
+	one.POST("", p.tusOverride)
 }
 
 // target returns what a request under filesRoute names. A path that is "/" is the listing and returned as "".
@@ -141,6 +143,9 @@ func (p *Publisher) putFile(c *gin.Context) (f File, wait time.Duration, err err
 	if err := errors.Join(append([]error{terr, plainBody(c.Request)}, errs[:]...)...); err != nil {
 		return File{}, 0, first(err)
 	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		return File{}, 0, err
+	}
 	f.Body = p.body(c.Writer, c.Request)
 	return f, wait, nil
 }
@@ -178,6 +183,10 @@ func (p *Publisher) delete(c *gin.Context) {
 		p.fail(c, "read a DELETE", first(err))
 		return
 	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		p.fail(c, "delete", err)
+		return
+	}
 	res, err := p.Delete(c.Request.Context(), site, path, cond)
 	if err != nil {
 		p.fail(c, "delete", err)
@@ -208,6 +217,10 @@ func (p *Publisher) post(c *gin.Context) {
 	to, verr := rollbackVersion(c)
 	if err := errors.Join(err, cerr, werr, verr); err != nil {
 		p.fail(c, "read a rollback", first(err))
+		return
+	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		p.fail(c, "roll back", err)
 		return
 	}
 	res, err := p.Rollback(c.Request.Context(), site, path, to, cond)

@@ -67,6 +67,12 @@ func (p *Publisher) tusCreate(c *gin.Context) {
 		_, err = p.publishable(c.Request.Context(), st.Site, st.Attributes)
 	}
 	if err == nil {
+		err = mayWrite(c.Request.Context(), st.Site, st.Path)
+	}
+	if err == nil {
+		_, err = p.room(c.Request.Context(), st.Site, st.Path, st.Length)
+	}
+	if err == nil {
 		err = p.cfg.Catalog.Check(c.Request.Context(), st.Site, st.Path, st.Condition)
 	}
 	if err != nil {
