@@ -37,7 +37,8 @@ func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, a)
 }
 
-func actorOf(ctx context.Context) Actor {
+// ActorOf returns the actor of a context; the zero Actor if it has none.
+func ActorOf(ctx context.Context) Actor {
 	a, _ := ctx.Value(actorKey{}).(Actor)
 	return a
 }
@@ -102,7 +103,7 @@ func auditID(at time.Time, random bool) string {
 // has taken effect. When the transaction is committed, told says so in the log.
 func (c *Catalog) audit(ctx context.Context, tx *sql.Tx, e AuditEntry) (AuditEntry, error) {
 	if e.Actor == (Actor{}) {
-		e.Actor = actorOf(ctx)
+		e.Actor = ActorOf(ctx)
 	}
 	now := c.cfg.Clock.Now()
 	e.ID, e.At = auditID(now, true), now.UTC().Truncate(time.Microsecond)
@@ -243,7 +244,7 @@ func commitEntry(ctx context.Context, r Reservation) AuditEntry {
 	if b.Action != "" {
 		e.Action = b.Action
 	}
-	if e.Actor != actorOf(ctx) {
+	if e.Actor != ActorOf(ctx) {
 		e.Outcome = OutcomeRecovered
 	}
 	return e

@@ -106,7 +106,7 @@ func (c *Catalog) end(key pathKey) {
 func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
 	now := c.cfg.Clock.Now()
 	p := ch.Pointer
-	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder, begun: begun{actorOf(ctx), ch.Action}.String()}
+	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder, begun: begun{ActorOf(ctx), ch.Action}.String()}
 	err := c.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

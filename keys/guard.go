@@ -144,8 +144,18 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			WriteProblem(w, err)
 			return
 		}
+		c.holds = func() bool { return g.holds(c.identity) }
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
+}
+
+// holds reports whether a request of id would be let in now.
+func (g *Guard) holds(id *Identity) bool {
+	if id.ID == localID {
+		return g.Keyless()
+	}
+	k, ok := g.c.Ring.find(id.ID)
+	return ok && !k.Expired(g.c.Clock.Now())
 }
 
 // counted holds a request against the rates of its sender; d is why it is refused, if it is.
@@ -187,7 +197,7 @@ func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
 	}
 	id := k.identity()
 	id.Session = true
-	c := caller{&id, g.sessions.csrf(t)}
+	c := caller{identity: &id, csrf: g.sessions.csrf(t)}
 	if safe(r.Method) || r.Method == http.MethodPost && r.URL.Path == "/session" {
 		return c, t, nil
 	}

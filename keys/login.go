@@ -87,7 +87,7 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request, c caller) {
 	value, t := g.sessions.issue(k)
 	g.setCookie(w, r, value, int(g.c.SessionFor/time.Second))
 	id.Session = true
-	g.answerLogin(w, r, next, g.describe(caller{&id, g.sessions.csrf(t)}, t))
+	g.answerLogin(w, r, next, g.describe(caller{identity: &id, csrf: g.sessions.csrf(t)}, t))
 }
 
 // maxLogin bounds the body of a log-in, in bytes.

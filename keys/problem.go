@@ -70,6 +70,9 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
 type caller struct {
 	identity *Identity // nil for a stranger on a public path
 	csrf     string
+	// holds reports whether the identity is still good: its key may have been revoked, or have ended, since the request came.
+	// Nil in a context of NewContext.
+	holds func() bool
 }
 
 type callerKey struct{}
@@ -81,6 +84,13 @@ func FromContext(ctx context.Context) (Identity, bool) {
 		return Identity{}, false
 	}
 	return *c.identity, true
+}
+
+// Holds reports whether the key of a request is still good. What takes long, such as an upload or a stream of events, asks
+// again; the checks of this package do.
+func Holds(ctx context.Context) bool {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	return ok && c.identity != nil && (c.holds == nil || c.holds())
 }
 
 // CSRF returns the token a page must put into its forms as ?csrf= of the action; empty when none is needed.
@@ -95,6 +105,9 @@ func Check(ctx context.Context, s Scope) error {
 	id, ok := FromContext(ctx)
 	if !ok {
 		return errAnonymous
+	}
+	if !Holds(ctx) {
+		return refusedKey(ErrUnknown)
 	}
 	if !id.May(s) {
 		return &Denied{Status: http.StatusForbidden, Slug: "scope-required", Title: "The API key does not allow this",
