@@ -81,7 +81,8 @@ help: ## this list
 # The pieces of make test and make lint.
 
 packages:
-	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin gcc=gcc,libc6-dev
+	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin gcc=gcc,libc6-dev \
+		'/usr/lib/postgresql/*/bin/initdb=postgresql'
 
 format:
 	@unformatted=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \

@@ -54,6 +54,7 @@ func TestRulesCatchEachBreach(t *testing.T) {
 		{"DNS library below dnsgeo", "dnsgeo/geo/x.go", "package geo\n\nimport _ \"github.com/miekg/dns\"\n", "(a DNS library)"},
 		{"mmdb reader outside geo", "dnsgeo/x.go", "package dnsgeo\n\nimport _ \"github.com/oschwald/geoip2-golang/v2\"\n", "(an mmdb reader)"},
 		{"NATS outside the bus", "edge/x.go", "package edge\n\nimport _ \"github.com/nats-io/nats-server/v2/server\"\n", "(NATS)"},
+		{"PostgreSQL outside the catalogue", "upload/x.go", "package upload\n\nimport _ \"github.com/jackc/pgx/v5\"\n", "(PostgreSQL)"},
 		{"gin in the edge", "edge/x.go", "package edge\n\nimport _ \"github.com/gin-gonic/gin\"\n", "(gin)"},
 		{"flags in a library", "keys/x.go", "package keys\n\nimport \"flag\"\n\nvar n = flag.Int(\"n\", 1, \"\")\n", "(command-line flags)"},
 		{"a longer name is another package", "edge/x.go", "package edge\n\nimport _ \"github.com/nats-iota/x\"\n", ""},

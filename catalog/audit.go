@@ -6,7 +6,10 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +29,8 @@ type Actor struct {
 	Request string `json:"request,omitempty"` // id of the request, as its answer had it
 	// Remote is where the request came from: "loopback", or the network of the address (/24 of IPv4, /48 of IPv6).
 	Remote string `json:"remote,omitempty"`
-	// Once names the idempotency record of the request; see Once. It is in no entry.
-	Once string `json:"once,omitempty"`
+	// Once names the idempotency record of the request; see Once. It finds the entry, and is not shown.
+	Once string `json:"-"`
 }
 
 type actorKey struct{}
@@ -99,26 +102,22 @@ func auditID(at time.Time, random bool) string {
 	return fmt.Sprintf("%016x%s", max(at.UnixMicro(), 0), hex.EncodeToString(b[:]))
 }
 
-// audit adds an entry to the transaction of the change it tells of, and marks the request that orders it as one that
-// has taken effect. When the transaction is committed, told says so in the log.
-func (c *Catalog) audit(ctx context.Context, tx *sql.Tx, e AuditEntry) (AuditEntry, error) {
+// audit adds an entry to the transaction of the change it tells of. When that is committed, told says so in the log.
+func (s *server) audit(ctx context.Context, tx *sql.Tx, e AuditEntry) (AuditEntry, error) {
 	if e.Actor == (Actor{}) {
 		e.Actor = ActorOf(ctx)
 	}
-	now := c.cfg.Clock.Now()
+	now := s.cfg.Clock.Now()
 	e.ID, e.At = auditID(now, true), now.UTC().Truncate(time.Microsecond)
 	e.Object, e.Detail = cut(e.Object), cut(e.Detail)
 	if e.Outcome == "" {
 		e.Outcome = OutcomeDone
 	}
 	_, err := tx.ExecContext(ctx,
-		`INSERT INTO audit (id, at, key_id, key_name, method, request, remote, action, site, object, outcome, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		e.ID, e.At.UnixMicro(), e.Key, e.Name, e.Method, e.Request, e.Remote, e.Action, e.Site, e.Object, e.Outcome, e.Detail)
-	if err != nil {
-		return e, err
-	}
-	return e, tookEffect(ctx, tx, e)
+		`INSERT INTO audit (id, at, key_id, key_name, method, request, remote, action, site, object, outcome, detail, once)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		e.ID, e.At.UnixMicro(), e.Key, e.Name, e.Method, e.Request, e.Remote, e.Action, e.Site, e.Object, e.Outcome, e.Detail, e.Once)
+	return e, err
 }
 
 func cut(s string) string {
@@ -129,19 +128,24 @@ func cut(s string) string {
 }
 
 // told writes an entry to the program's log, after its transaction was committed.
-func (c *Catalog) told(e AuditEntry) {
-	c.cfg.Log.Info("audit", "id", e.ID, "action", e.Action, "key", e.Key, "name", e.Name, "site", e.Site, "object", e.Object,
+func (s *server) told(e AuditEntry) {
+	if e.ID == "" {
+		return // there was no change
+	}
+	s.cfg.Log.Info("audit", "id", e.ID, "action", e.Action, "key", e.Key, "name", e.Name, "site", e.Site, "object", e.Object,
 		"outcome", e.Outcome, "detail", e.Detail, "method", e.Method, "request", e.Request, "remote", e.Remote)
 }
 
 // Note adds an entry for a change that was made elsewhere.
-func (c *Catalog) Note(ctx context.Context, e AuditEntry) error {
-	err := c.change(ctx, "note "+string(e.Action), func(tx *sql.Tx) (err error) {
-		e, err = c.audit(ctx, tx, e)
+func (c *Catalog) Note(ctx context.Context, e AuditEntry) error { return c.home().note(ctx, e) }
+
+func (s *server) note(ctx context.Context, e AuditEntry) error {
+	err := s.change(ctx, "note "+string(e.Action), func(tx *sql.Tx) (err error) {
+		e, err = s.audit(ctx, tx, e)
 		return err
 	})
 	if err == nil {
-		c.told(e)
+		s.told(e)
 	}
 	return err
 }
@@ -155,6 +159,46 @@ type AuditFilter struct {
 
 // Audit returns up to limit (at most 1,000) entries, the newest first.
 func (c *Catalog) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
+	var all []AuditEntry
+	for _, s := range c.servers {
+		es, err := s.auditEntries(ctx, f, limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, es...)
+	}
+	slices.SortFunc(all, func(a, b AuditEntry) int { return strings.Compare(b.ID, a.ID) })
+	return all[:min(len(all), page(limit))], nil
+}
+
+// AuditEntry returns one entry of the audit log; fs.ErrNotExist if there is none.
+func (c *Catalog) AuditEntry(ctx context.Context, id string) (AuditEntry, error) {
+	return c.auditEntry(ctx, `id`, id)
+}
+
+// effectOf returns the first change that the request of an idempotency record made; fs.ErrNotExist if it made none.
+func (c *Catalog) effectOf(ctx context.Context, once string) (AuditEntry, error) {
+	return c.auditEntry(ctx, `once`, once)
+}
+
+// auditEntry returns the oldest entry of any server that has that value in a column. It asks primaries.
+func (c *Catalog) auditEntry(ctx context.Context, column, value string) (first AuditEntry, err error) {
+	for _, s := range c.servers {
+		e, err := scanAudit(s.write.QueryRowContext(ctx, auditColumns+` WHERE `+column+` = $1 ORDER BY id LIMIT 1`, value))
+		if err = missing(err); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return first, fmt.Errorf("audit entry %s: %w", value, err)
+		}
+		if err == nil && (first.ID == "" || e.ID < first.ID) {
+			first = e
+		}
+	}
+	if first.ID == "" {
+		return first, fmt.Errorf("audit entry %s: %w", value, fs.ErrNotExist)
+	}
+	return first, nil
+}
+
+func (s *server) auditEntries(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
 	if f.Before == "" {
 		f.Before = "~" // greater than every ID
 	}
@@ -167,7 +211,7 @@ func (c *Catalog) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditE
 		args = append(args, f.Key)
 		query += fmt.Sprintf(` AND key_id = $%d`, len(args))
 	}
-	es, err := collect(ctx, c.read, scanAudit, query+` ORDER BY id DESC LIMIT $2`, args...)
+	es, err := collect(ctx, s.read, scanAudit, query+` ORDER BY id DESC LIMIT $2`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list audit log: %w", err)
 	}
@@ -184,26 +228,36 @@ func scanAudit(s scanner) (AuditEntry, error) {
 	return e, err
 }
 
+// Expire deletes entries of the audit log that are older than keep (zero keeps all) and idempotency records that are over.
+// It returns how many rows it deleted.
+func (c *Catalog) Expire(ctx context.Context, keep time.Duration) (total int64, err error) {
+	for _, s := range c.servers {
+		n, err := s.expire(ctx, keep)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
 // expireBatch is how many rows one transaction of Expire deletes.
 const expireBatch = 1000
 
-// Expire deletes entries of the audit log that are older than keep (zero keeps all) and idempotency records that are over.
-// It returns how many rows it deleted.
-func (c *Catalog) Expire(ctx context.Context, keep time.Duration) (int64, error) {
-	now := c.cfg.Clock.Now()
-	n, err := c.expireRows(ctx, `DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created < $1 ORDER BY created LIMIT $2)`,
+func (s *server) expire(ctx context.Context, keep time.Duration) (int64, error) {
+	now := s.cfg.Clock.Now()
+	n, err := s.expireRows(ctx, `DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created < $1 ORDER BY created LIMIT $2)`,
 		now.Add(-onceFor).UnixMicro())
 	if err != nil || keep <= 0 {
 		return n, err
 	}
-	m, err := c.expireRows(ctx, `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)`, auditID(now.Add(-keep), false))
+	m, err := s.expireRows(ctx, `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)`, auditID(now.Add(-keep), false))
 	return n + m, err
 }
 
-func (c *Catalog) expireRows(ctx context.Context, query string, before any) (total int64, err error) {
+func (s *server) expireRows(ctx context.Context, query string, before any) (total int64, err error) {
 	for {
 		var n int64
-		err := c.change(ctx, "delete old rows", func(tx *sql.Tx) error {
+		err := s.change(ctx, "delete old rows", func(tx *sql.Tx) error {
 			res, err := tx.ExecContext(ctx, query, before, expireBatch)
 			if err == nil {
 				n, err = res.RowsAffected()
@@ -221,10 +275,11 @@ func (c *Catalog) expireRows(ctx context.Context, query string, before any) (tot
 type begun struct {
 	Actor
 	Action Action `json:"action"`
+	Once   string `json:"once,omitempty"`
 }
 
-func (b begun) String() string {
-	text, err := json.Marshal(b)
+func begunBy(a Actor, what Action) string {
+	text, err := json.Marshal(begun{a, what, a.Once})
 	if err != nil {
 		panic("catalog: an actor always marshals: " + err.Error())
 	}
@@ -239,7 +294,7 @@ func commitEntry(ctx context.Context, r Reservation) AuditEntry {
 	}
 	var b begun
 	if json.Unmarshal([]byte(r.begun), &b) == nil { // one that cannot be read tells nothing
-		e.Actor = b.Actor
+		e.Actor, e.Once = b.Actor, b.Once
 	}
 	if b.Action != "" {
 		e.Action = b.Action

@@ -2,34 +2,27 @@ package catalog
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"strconv"
+	"strings"
 	"sync"
-	"time"
 
 	"perigee/object"
+	"perigee/purge"
 )
 
-// Catalog is an open catalogue. Its methods are safe for concurrent use.
+// Catalog is an open catalogue: one or more servers, and the knowledge of which one has what. Its methods are safe for
+// concurrent use.
 type Catalog struct {
-	cfg    Config
-	id     string
-	holder string // names this run of the program in rows that die with it
-	lock   *os.File
-	write  *sql.DB // one connection
-	read   *sql.DB
-
-	// enqueued has a value when there may be new outbox rows.
-	enqueued chan struct{}
+	cfg Config
+	// servers are the databases, the home server first; see the package comment.
+	servers []*server
 
 	mu sync.Mutex
 	// waiters are closed when a reservation of the path ends.
 	waiters map[pathKey]chan struct{}
-	// appended are rows of the outbox that are in the log and not yet recorded as such.
-	appended map[int64]Row
 }
 
 type pathKey struct {
@@ -37,91 +30,77 @@ type pathKey struct {
 	path object.Path
 }
 
-// ID names this catalogue: random, made with it. Entry ids start with it.
-func (c *Catalog) ID() string { return c.id }
+// newCatalog joins open servers, the home server first, into a catalogue that owns them.
+func newCatalog(cfg Config, servers ...*server) *Catalog {
+	return &Catalog{cfg: cfg, servers: servers, waiters: map[pathKey]chan struct{}{}}
+}
 
-// Close closes the database and lets another process open it.
+// ID names this catalogue: random, made with it. The ids of the entries of its home server start with it.
+func (c *Catalog) ID() string { return c.home().id }
+
+// Close closes the databases and lets another process open them.
 func (c *Catalog) Close() error {
 	var errs []error
-	for _, db := range []*sql.DB{c.read, c.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
+	for _, s := range c.servers {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+// home is the server that has what belongs to no path: sites, hosts and purges.
+func (c *Catalog) home() *server { return c.servers[0] }
+
+// of is the server that has everything about a path: its file, versions, reservation and outbox rows.
+func (c *Catalog) of(object.Site, object.Path) *server { return c.servers[0] }
+
+// ofUpload is the server that has an upload, which is that of its path.
+func (c *Catalog) ofUpload(object.UploadID) *server { return c.servers[0] }
+
+// ofEntry finds the outbox row behind the id of a log entry; fs.ErrNotExist if no server of this catalogue gave it.
+func (c *Catalog) ofEntry(entry string) (*server, int64, error) {
+	id, number, ok := strings.Cut(entry, "-")
+	row, err := strconv.ParseInt(number, 10, 64)
+	if ok && err == nil {
+		for _, s := range c.servers {
+			if s.id == id && s.entryID(row) == entry {
+				return s, row, nil
+			}
 		}
 	}
-	if c.lock != nil {
-		errs = append(errs, c.lock.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close catalogue: %w", err)
-	}
-	return nil
+	return nil, 0, fmt.Errorf("log entry %q: %w", entry, fs.ErrNotExist)
 }
 
-// change runs f in a transaction of the writer: committed when f returns nil, rolled back when it does not.
-func (c *Catalog) change(ctx context.Context, what string, f func(*sql.Tx) error) error {
-	tx, err := c.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+// Rows returns up to limit rows of the outboxes, appended or not: those after the entry of that id, from the first one
+// if it is "". Of one server they come in order: the log, to be built anew.
+func (c *Catalog) Rows(ctx context.Context, after string, limit int) ([]Row, error) {
+	if after == "" {
+		return c.home().rows(ctx, 0, limit)
 	}
-	if err := f(tx); err != nil {
-		// The transaction is gone either way; why f failed is what matters.
-		_ = tx.Rollback()
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-// querier is what *sql.DB and *sql.Tx have in common.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// collect reads all rows of a query.
-func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
+	s, row, err := c.ofEntry(after)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
+	return s.rows(ctx, row, limit)
 }
 
-// scanner is what *sql.Row and *sql.Rows have in common.
-type scanner interface{ Scan(dest ...any) error }
-
-// missing turns the driver's word for no row into ours.
-func missing(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return fs.ErrNotExist
+// Row returns the row of the outbox that has the log entry of that id; fs.ErrNotExist if there is none.
+func (c *Catalog) Row(ctx context.Context, entry string) (Row, error) {
+	s, row, err := c.ofEntry(entry)
+	if err != nil {
+		return Row{}, err
 	}
-	return err
+	return s.row(ctx, row)
 }
 
-// maxPage is the most rows any listing returns.
-const maxPage = 1000
-
-func page(limit int) int {
-	if limit <= 0 || limit > maxPage {
-		return maxPage
-	}
-	return limit
+// PositionOf returns where the log has the entry of that id; the zero Position while it is still in the outbox. An id that is
+// not of this catalogue is fs.ErrNotExist.
+func (c *Catalog) PositionOf(ctx context.Context, entry string) (purge.Position, error) {
+	r, err := c.Row(ctx, entry)
+	return r.Position, err
 }
 
-func fromMicros(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
+// LastPosition returns the position of the newest entry that is recorded as appended; the zero Position if there is none.
+// A log that ends before it has lost entries.
+func (c *Catalog) LastPosition(ctx context.Context) (purge.Position, error) {
+	return c.home().lastPosition(ctx)
 }

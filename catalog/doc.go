@@ -24,6 +24,11 @@
 // Outbox appends the outbox rows to the log, in order, for ever. Rows are kept after they were appended, and for now
 // they are never deleted: the whole log can be rebuilt from them.
 //
+// Catalog is the face of all this and decides only where a thing is: it keeps no rows. A server is one database with all
+// the tables and does the work: everything about a path is in one of them, so that every step above is one transaction
+// of one database. The first one, the home server, also has what belongs to no path: sites, hosts and purges. Each has an
+// outbox of its own and an id, which begins the ids of its log entries. So far a catalogue has one server.
+//
 // OpenSQLite opens the embedded catalogue: one connection that writes, a few that read, every commit synced
 // (PRAGMA synchronous=FULL). One process at a time may have it open; that is enforced with a lock on a file beside
 // it, because a reservation of another run of the program counts as abandoned. The SQL is kept to what PostgreSQL

@@ -18,19 +18,18 @@ type File struct {
 	ETag string
 }
 
-// File returns the current state of a path, which may be a tombstone; fs.ErrNotExist if it was never published.
-func (c *Catalog) File(ctx context.Context, site object.Site, path object.Path) (File, error) {
-	f, err := fileRow(ctx, c.read, site, path)
+// file is Catalog.File of this server.
+func (s *server) file(ctx context.Context, site object.Site, path object.Path) (File, error) {
+	f, err := fileRow(ctx, s.read, site, path)
 	if err != nil {
 		return File{}, fmt.Errorf("file %s of site %s: %w", path, site, err)
 	}
 	return *f, nil
 }
 
-// Check reports whether cond holds for the path as it is now; the error wraps ErrPrecondition if not. Reserve checks
-// again: this is for refusing a body before it is read.
-func (c *Catalog) Check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
-	f, err := fileRow(ctx, c.read, site, path)
+// check is Catalog.Check of this server.
+func (s *server) check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
+	f, err := fileRow(ctx, s.read, site, path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("check file %s of site %s: %w", path, site, err)
 	}
@@ -61,17 +60,15 @@ func scanFile(s scanner) (File, error) {
 	return File{Pointer: *p, ETag: etag}, nil
 }
 
-// ListFiles returns up to limit (at most 1,000) live files of a site whose paths start with prefix, in the order of
-// their bytes, those after the given path. Every path starts with '/', so a prefix that does not matches nothing. The
-// cost does not depend on how many files come before.
-func (c *Catalog) ListFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, error) {
+// listFiles is Catalog.ListFiles of this server.
+func (s *server) listFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, error) {
 	query := `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3`
 	args := []any{site, after, prefix, page(limit)}
 	if end := prefixEnd(prefix); end != "" {
 		query += ` AND path < $5`
 		args = append(args, end)
 	}
-	files, err := collect(ctx, c.read, scanFile, query+` ORDER BY path LIMIT $4`, args...)
+	files, err := collect(ctx, s.read, scanFile, query+` ORDER BY path LIMIT $4`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list files of site %s: %w", site, err)
 	}
@@ -95,9 +92,9 @@ func prefixEnd(prefix string) string {
 	return ""
 }
 
-// Recent returns up to limit live files of all sites, the one that changed last first.
-func (c *Catalog) Recent(ctx context.Context, limit int) ([]File, error) {
-	files, err := collect(ctx, c.read, scanFile,
+// recent is Catalog.Recent of this server.
+func (s *server) recent(ctx context.Context, limit int) ([]File, error) {
+	files, err := collect(ctx, s.read, scanFile,
 		`SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list recent files: %w", err)
@@ -105,13 +102,12 @@ func (c *Catalog) Recent(ctx context.Context, limit int) ([]File, error) {
 	return files, nil
 }
 
-// Versions returns up to limit versions of a path, tombstones included, the newest first, those older than before
-// ("" for all). A path that was never published has none and is no error.
-func (c *Catalog) Versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, error) {
+// versions is Catalog.Versions of this server.
+func (s *server) versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, error) {
 	if before == "" {
 		before = "~" // greater than every version
 	}
-	ps, err := collect(ctx, c.read, scanPointer,
+	ps, err := collect(ctx, s.read, scanPointer,
 		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
 		site, path, before, page(limit))
 	if err != nil {
@@ -120,9 +116,9 @@ func (c *Catalog) Versions(ctx context.Context, site object.Site, path object.Pa
 	return ps, nil
 }
 
-// Version returns one version of a path; fs.ErrNotExist if there is none.
-func (c *Catalog) Version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
-	p, err := scanPointer(c.read.QueryRowContext(ctx,
+// version is Catalog.Version of this server.
+func (s *server) version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
+	p, err := scanPointer(s.read.QueryRowContext(ctx,
 		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version = $3`, site, path, v))
 	if err != nil {
 		return object.Pointer{}, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, missing(err))
@@ -142,8 +138,8 @@ func scanPointer(s scanner) (object.Pointer, error) {
 	return *p, nil
 }
 
-// put makes p the current state of its path and records the version; the row of the outbox is p's entry.
-func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag string, outbox int64) error {
+// put makes p the current state of its path and records the version; entry is the id of p's log entry.
+func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag, entry string) error {
 	text := string(object.MarshalPointer(p))
 	_, err := tx.ExecContext(ctx,
 		`INSERT INTO files (site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6)
@@ -154,8 +150,8 @@ func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag string, outbox
 		return err
 	}
 	_, err = tx.ExecContext(ctx,
-		`INSERT INTO versions (site, path, version, blob, size, pointer, outbox_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		`INSERT INTO versions (site, path, version, blob, size, pointer, entry) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (site, path, version) DO NOTHING`,
-		p.Site, p.Path, p.Version, p.Blob, p.Size, text, outbox)
+		p.Site, p.Path, p.Version, p.Blob, p.Size, text, entry)
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 )
@@ -14,25 +13,27 @@ import (
 // An idempotency record remembers a request that its client may send again, for a day:
 //
 //	BeginOnce   the request has never come: its record is running, the caller carries it out
-//	            ... each change that it makes marks the record in its own transaction: it has taken effect ...
+//	            ... the audit entry of each change that it makes names the record, in the transaction of the change ...
 //	RenewOnce   every now and then while it runs
 //	FinishOnce  the answer is kept; a repetition gets it
 //	DropOnce    in place of FinishOnce, when nothing was changed: the request may come again as if for the first time
 //
-// A process that dies in between leaves a running record whose time ends. If it is marked, the change was made and its
-// answer is lost: a repetition is told so and changes nothing. If it is not, the repetition is carried out.
+// A process that dies in between leaves a running record whose time ends. If an entry names it, the change was made and its
+// answer is lost: a repetition is told so and changes nothing. If none does, the repetition is carried out.
 //
 // Records are named by a hash of the API key's id and the client's key, so what clients choose is not stored.
 
 // Once is an idempotency record.
 type Once struct {
 	ID string // see OnceID
+	// Series names the request and its repetitions: what Actor.Once is while it is carried out.
+	Series string
 	// Owner is the id of the API key.
 	Owner string
 	// Fingerprint tells one request from another: the client's key must not come with another one.
 	Fingerprint string
 	State       OnceState
-	// Effect is the id of the audit entry of the first change that the request made; "" if it made none.
+	// Effect is the id of the audit entry of the first change that the request made; set when State is OnceLost.
 	Effect string
 	// Answer is kept by FinishOnce.
 	Answer Answer
@@ -50,6 +51,9 @@ const (
 	OnceDone    OnceState = "done"    // Answer is the answer
 	OnceLost    OnceState = "lost"    // it has taken effect, and its answer was lost in a crash
 	OnceOther   OnceState = "other"   // the record is another request's
+
+	onceAbandoned OnceState = "abandoned" // it ran, and nobody carries it out any more
+	onceOver      OnceState = "over"      // it is older than onceFor
 )
 
 // Answer is an answer that is given again.
@@ -82,14 +86,34 @@ func OnceID(owner, key string) string {
 }
 
 // BeginOnce returns what to do with a request; if that is OnceNew, its record now runs.
-func (c *Catalog) BeginOnce(ctx context.Context, id, owner, fingerprint string) (o Once, err error) {
-	now := c.cfg.Clock.Now()
+func (c *Catalog) BeginOnce(ctx context.Context, id, owner, fingerprint string) (Once, error) {
+	o, err := c.home().beginOnce(ctx, id, owner, fingerprint)
+	switch {
+	case err == nil && o.State == onceOver:
+		return c.home().takeOnce(ctx, o, fingerprint)
+	case err != nil || o.State != onceAbandoned:
+		return o, err
+	}
+	e, err := c.effectOf(ctx, o.Series)
+	switch {
+	case err == nil:
+		o.State, o.Effect = OnceLost, e.ID
+		return o, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return o, err
+	}
+	return c.home().takeOnce(ctx, o, fingerprint)
+}
+
+// beginOnce is BeginOnce, which decides about a record that is abandoned.
+func (s *server) beginOnce(ctx context.Context, id, owner, fingerprint string) (o Once, err error) {
+	now := s.cfg.Clock.Now()
 	run := auditID(now, true)
-	err = c.change(ctx, "begin request once", func(tx *sql.Tx) error {
+	err = s.change(ctx, "begin request once", func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx,
-			`INSERT INTO idempotency (id, owner, fingerprint, state, effect, run, holder, created, until, status, header, body, body_hash, body_read, body_ended)
-			VALUES ($1, $2, $3, 'running', '', $4, $5, $6, $7, 0, '', '', '', 0, 0) ON CONFLICT (id) DO NOTHING`,
-			id, owner, fingerprint, run, c.holder, now.UnixMicro(), now.Add(onceLease).UnixMicro())
+			`INSERT INTO idempotency (id, owner, fingerprint, state, series, run, holder, created, ends, status, header, body, body_hash, body_read, body_ended)
+			VALUES ($1, $2, $3, 'running', $4, $4, $5, $6, $7, 0, '', '', '', 0, 0) ON CONFLICT (id) DO NOTHING`,
+			id, owner, fingerprint, run, s.holder, now.UnixMicro(), now.Add(onceLease).UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -98,48 +122,67 @@ func (c *Catalog) BeginOnce(ctx context.Context, id, owner, fingerprint string) 
 			return err
 		}
 		if n > 0 {
-			o = Once{ID: id, Owner: owner, Fingerprint: fingerprint, State: OnceNew, run: run}
+			o = Once{ID: id, Series: run, Owner: owner, Fingerprint: fingerprint, State: OnceNew, run: run}
 			return forgetOldest(ctx, tx, owner)
 		}
-		o, err = c.repeated(ctx, tx, id, owner, fingerprint, run, now)
+		o, err = s.repeated(ctx, tx, id, fingerprint, now)
 		return err
 	})
 	return o, err
 }
 
-// repeated is BeginOnce for a record that is there.
-func (c *Catalog) repeated(ctx context.Context, tx *sql.Tx, id, owner, fingerprint, run string, now time.Time) (Once, error) {
-	o := Once{ID: id, Owner: owner}
-	var created, until int64
+// repeated returns the record of a request that has come before.
+func (s *server) repeated(ctx context.Context, tx *sql.Tx, id, fingerprint string, now time.Time) (Once, error) {
+	o := Once{ID: id}
+	var created, ends int64
 	var holder string
+	var ended int
 	err := tx.QueryRowContext(ctx,
-		`SELECT fingerprint, state, effect, run, holder, created, until, status, header, body, body_hash, body_read, body_ended FROM idempotency WHERE id = $1`, id).
-		Scan(&o.Fingerprint, &o.State, &o.Effect, &o.run, &holder, &created, &until,
-			&o.Answer.Status, &o.Answer.Header, &o.Answer.Body, &o.Answer.BodyHash, &o.Answer.BodyRead, &o.Answer.BodyEnded)
+		`SELECT owner, fingerprint, state, series, run, holder, created, ends, status, header, body, body_hash, body_read, body_ended FROM idempotency WHERE id = $1`, id).
+		Scan(&o.Owner, &o.Fingerprint, &o.State, &o.Series, &o.run, &holder, &created, &ends,
+			&o.Answer.Status, &o.Answer.Header, &o.Answer.Body, &o.Answer.BodyHash, &o.Answer.BodyRead, &ended)
 	if err != nil {
 		return o, err
 	}
-	over := now.Sub(fromMicros(created)) >= onceFor
-	dead := until <= now.UnixMicro() || c.lock != nil && holder != c.holder // with a lock there is no other process
-	switch {
+	o.Answer.BodyEnded = ended != 0
+	dead := ends <= now.UnixMicro() || s.lock != nil && holder != s.holder // with a lock there is no other process
+	switch over := now.Sub(fromMicros(created)) >= onceFor; {
 	case over && (o.State == OnceDone || dead):
+		o.State = onceOver
 	case o.Fingerprint != fingerprint:
 		o.State = OnceOther
-		return o, nil
 	case o.State == OnceDone:
-		return o, nil
-	case !dead:
+	case dead:
+		o.State = onceAbandoned
+	default:
 		o.State = OnceRunning
-		return o, nil
-	case o.Effect != "":
-		o.State = OnceLost
-		return o, nil
 	}
-	_, err = tx.ExecContext(ctx,
-		`UPDATE idempotency SET fingerprint = $2, state = 'running', effect = '', run = $3, holder = $4, created = $5, until = $6,
-		status = 0, header = '', body = '', body_hash = '', body_read = 0, body_ended = 0 WHERE id = $1`,
-		id, fingerprint, run, c.holder, now.UnixMicro(), now.Add(onceLease).UnixMicro())
-	return Once{ID: id, Owner: owner, Fingerprint: fingerprint, State: OnceNew, run: run}, err
+	return o, nil
+}
+
+// takeOnce lets a request run whose record was abandoned; one of several that try.
+func (s *server) takeOnce(ctx context.Context, o Once, fingerprint string) (Once, error) {
+	now := s.cfg.Clock.Now()
+	run := auditID(now, true)
+	if o.State == onceOver {
+		o.Series = run
+	}
+	var n int64
+	err := s.change(ctx, "begin request once", func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx,
+			`UPDATE idempotency SET fingerprint = $3, state = 'running', run = $4, holder = $5, created = $6, ends = $7, series = $8,
+			status = 0, header = '', body = '', body_hash = '', body_read = 0, body_ended = 0 WHERE id = $1 AND run = $2`,
+			o.ID, o.run, fingerprint, run, s.holder, now.UnixMicro(), now.Add(onceLease).UnixMicro(), o.Series)
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		return err
+	})
+	o.State, o.Fingerprint, o.run = OnceNew, fingerprint, run
+	if n == 0 {
+		o.State = OnceRunning
+	}
+	return o, err
 }
 
 // forgetOldest keeps an API key from having more than MaxOnce records.
@@ -152,7 +195,7 @@ func forgetOldest(ctx context.Context, tx *sql.Tx, owner string) error {
 
 // RenewOnce keeps the record of a request that is being carried out from counting as abandoned.
 func (c *Catalog) RenewOnce(ctx context.Context, o Once) error {
-	return c.changeOnce(ctx, "renew", o, `UPDATE idempotency SET until = $3 WHERE id = $1 AND run = $2`,
+	return c.home().changeOnce(ctx, "renew", o, `UPDATE idempotency SET ends = $3 WHERE id = $1 AND run = $2`,
 		c.cfg.Clock.Now().Add(onceLease).UnixMicro())
 }
 
@@ -162,7 +205,7 @@ func (c *Catalog) FinishOnce(ctx context.Context, o Once, a Answer) error {
 	if a.BodyEnded {
 		ended = 1
 	}
-	return c.changeOnce(ctx, "finish", o,
+	return c.home().changeOnce(ctx, "finish", o,
 		`UPDATE idempotency SET state = 'done', status = $3, header = $4, body = $5, body_hash = $6, body_read = $7, body_ended = $8
 		WHERE id = $1 AND run = $2`,
 		a.Status, a.Header, a.Body, a.BodyHash, a.BodyRead, ended)
@@ -170,36 +213,17 @@ func (c *Catalog) FinishOnce(ctx context.Context, o Once, a Answer) error {
 
 // DropOnce forgets a request that was carried out and changed nothing. One that did stays, as one whose answer is lost.
 func (c *Catalog) DropOnce(ctx context.Context, o Once) error {
-	if err := c.changeOnce(ctx, "drop", o, `DELETE FROM idempotency WHERE id = $1 AND run = $2 AND effect = ''`); err != nil {
+	if _, err := c.effectOf(ctx, o.Series); err == nil {
+		return c.home().changeOnce(ctx, "drop", o, `UPDATE idempotency SET ends = 0 WHERE id = $1 AND run = $2`)
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return c.changeOnce(ctx, "drop", o, `UPDATE idempotency SET until = 0 WHERE id = $1 AND run = $2`)
+	return c.home().changeOnce(ctx, "drop", o, `DELETE FROM idempotency WHERE id = $1 AND run = $2`)
 }
 
-func (c *Catalog) changeOnce(ctx context.Context, verb string, o Once, query string, args ...any) error {
-	return c.change(ctx, verb+" request once", func(tx *sql.Tx) error {
+func (s *server) changeOnce(ctx context.Context, verb string, o Once, query string, args ...any) error {
+	return s.change(ctx, verb+" request once", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, query, append([]any{o.ID, o.run}, args...)...)
 		return err
 	})
-}
-
-// tookEffect marks the record of the request that ordered a change.
-func tookEffect(ctx context.Context, tx *sql.Tx, e AuditEntry) error {
-	if e.Once == "" {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE idempotency SET effect = $2 WHERE id = $1 AND effect = ''`, e.Once, e.ID)
-	return err
-}
-
-// AuditEntry returns one entry of the audit log; fs.ErrNotExist if there is none.
-func (c *Catalog) AuditEntry(ctx context.Context, id string) (AuditEntry, error) {
-	e, err := scanAudit(c.read.QueryRowContext(ctx, auditColumns+` WHERE id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		return e, fmt.Errorf("audit entry %s: %w", id, err)
-	}
-	return e, nil
 }

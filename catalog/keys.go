@@ -11,16 +11,16 @@ import (
 
 // KeyStore keeps API keys in the catalogue, for several API nodes: package keys gives it records, which hold no secret
 // but a hash, and says what is in them. It implements keys.Store. Make one with Catalog.KeyStore.
-type KeyStore struct{ c *Catalog }
+type KeyStore struct{ home *server }
 
 // KeyStore returns the store of API keys in this catalogue.
-func (c *Catalog) KeyStore() *KeyStore { return &KeyStore{c} }
+func (c *Catalog) KeyStore() *KeyStore { return &KeyStore{c.home()} }
 
 // Stamp returns a number that changes with every change of the keys. It is read from the primary: a revoked key must
 // not live on as long as a replica lags.
 func (s *KeyStore) Stamp(ctx context.Context) (string, error) {
 	var n int64
-	if err := s.c.write.QueryRowContext(ctx, `SELECT changes FROM api_key_changes`).Scan(&n); err != nil {
+	if err := s.home.write.QueryRowContext(ctx, `SELECT changes FROM api_key_changes`).Scan(&n); err != nil {
 		return "", fmt.Errorf("stamp of API keys: %w", err)
 	}
 	return fmt.Sprint(n), nil
@@ -28,7 +28,7 @@ func (s *KeyStore) Stamp(ctx context.Context) (string, error) {
 
 // Load returns all records in the order in which they were added.
 func (s *KeyStore) Load(ctx context.Context) ([]json.RawMessage, error) {
-	records, err := collect(ctx, s.c.write, func(s scanner) (json.RawMessage, error) {
+	records, err := collect(ctx, s.home.write, func(s scanner) (json.RawMessage, error) {
 		var text string
 		err := s.Scan(&text)
 		return json.RawMessage(text), err
@@ -74,19 +74,19 @@ func (s *KeyStore) Remove(ctx context.Context, id string) error {
 // change does f with the number of this change, which no other one gets: the row of changes is held first.
 func (s *KeyStore) change(ctx context.Context, what Action, id string, f func(*sql.Tx, int64) error) error {
 	var entry AuditEntry
-	err := s.c.change(ctx, string(what)+" "+id, func(tx *sql.Tx) error {
+	err := s.home.change(ctx, string(what)+" "+id, func(tx *sql.Tx) error {
 		var changes int64
 		err := tx.QueryRowContext(ctx, `UPDATE api_key_changes SET changes = changes + 1 RETURNING changes`).Scan(&changes)
 		if err == nil {
 			err = f(tx, changes)
 		}
 		if err == nil {
-			entry, err = s.c.audit(ctx, tx, AuditEntry{Action: what, Object: id})
+			entry, err = s.home.audit(ctx, tx, AuditEntry{Action: what, Object: id})
 		}
 		return err
 	})
 	if err == nil {
-		s.c.told(entry)
+		s.home.told(entry)
 	}
 	return err
 }

@@ -17,19 +17,20 @@ type OutboxConfig struct {
 	Appender purge.Appender
 	Clock    clock.Clock
 	Log      *slog.Logger
-	// Appended, if set, is called after each append, in order, with the time the log had it on stable storage. After a
-	// crash it may be called again for an entry. It must not block.
+	// Appended, if set, is called after each append, one call at a time and in order for each server, with the time the
+	// log had it on stable storage. After a crash it may be called again for an entry. It must not block.
 	Appended func(e purge.Entry, position purge.Position, at time.Time)
 }
 
-// Outbox moves rows from the catalogue's outbox to the log: each one, in order, exactly once in effect, because the
-// log knows an Entry.ID again. A row that cannot be appended holds up those behind it: order is what caches rely on.
+// Outbox moves rows from the outboxes of the catalogue's servers to the log: each one, in its server's order, exactly once
+// in effect, because the log knows an Entry.ID again. A row that cannot be appended holds up those behind it: order is what
+// caches rely on.
 type Outbox struct {
 	cfg OutboxConfig
 
 	mu sync.Mutex
-	// waiters are told the position of their row, each at most once.
-	waiters map[int64][]chan purge.Position
+	// waiters are told the position of their entry, each at most once.
+	waiters map[string][]chan purge.Position
 }
 
 // NewOutbox returns an Outbox; Run makes it work.
@@ -37,125 +38,41 @@ func NewOutbox(cfg OutboxConfig) (*Outbox, error) {
 	if cfg.Catalog == nil || cfg.Appender == nil || cfg.Clock == nil || cfg.Log == nil {
 		return nil, errors.New("catalog: OutboxConfig needs Catalog, Appender, Clock and Log")
 	}
-	return &Outbox{cfg: cfg, waiters: map[int64][]chan purge.Position{}}, nil
+	return &Outbox{cfg: cfg, waiters: map[string][]chan purge.Position{}}, nil
 }
-
-// errNoPosition is what a log must not answer.
-var errNoPosition = errors.New("the log gave no position")
-
-const (
-	// outboxBatch is how many appends share one transaction that records them.
-	outboxBatch = 256
-	// outboxPoll is how often the outbox looks for rows that nobody announced, such as another process's.
-	outboxPoll = time.Second
-	// Back-off of a log or database that does not answer.
-	outboxRetryMin = 50 * time.Millisecond
-	outboxRetryMax = 2 * time.Second
-)
 
 // Run appends until ctx ends and returns nil then. A log or database that is down is tried again for ever, with
-// back-off; the first failure and the recovery are logged.
+// back-off; the first failure and the recovery are logged. Each server's outbox is emptied on its own: one that does
+// not answer holds up no other.
 func (o *Outbox) Run(ctx context.Context) error {
-	poll := o.cfg.Clock.NewTicker(outboxPoll)
-	defer poll.Stop()
-	for {
-		more, err := o.drain(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			o.cfg.Log.Error("outbox", "err", err)
-		} else if more {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-o.cfg.Catalog.enqueued:
-		case <-poll.C():
-		}
+	var all sync.WaitGroup
+	for _, s := range o.cfg.Catalog.servers {
+		all.Go(func() { (&drainer{o, s}).run(ctx) })
 	}
-}
-
-// drain appends one batch; more says that there may be another one.
-func (o *Outbox) drain(ctx context.Context) (more bool, err error) {
-	rows, err := o.cfg.Catalog.pending(ctx, outboxBatch)
-	if err != nil || len(rows) == 0 {
-		return false, err
-	}
-	done := 0
-	for i := range rows {
-		if !o.append(ctx, &rows[i]) {
-			break
-		}
-		done++
-	}
-	if done == 0 {
-		return false, nil
-	}
-	// What is in the log is recorded even if ctx has ended; if that fails, the next run appends the same ids again.
-	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := o.cfg.Catalog.recordAppended(rctx, rows[:done]); err != nil {
-		return false, err
-	}
-	return len(rows) == outboxBatch, nil
-}
-
-// append gets one row into the log; false means that ctx ended first.
-func (o *Outbox) append(ctx context.Context, r *Row) bool {
-	wait := outboxRetryMin
-	for tries := 1; ; tries++ {
-		pos, err := o.cfg.Appender.Append(ctx, r.Entry)
-		if err == nil && pos.IsZero() {
-			err = errNoPosition
-		}
-		if err == nil {
-			r.Position, r.Appended = pos, o.cfg.Clock.Now()
-			if tries > 1 {
-				o.cfg.Log.Info("the log takes entries again", "row", r.ID, "tries", tries)
-			}
-			o.publish(r)
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if tries == 1 {
-			o.cfg.Log.Warn("the log does not take entries; changes reach the edges when it does", "row", r.ID, "err", err)
-		}
-		t := o.cfg.Clock.NewTimer(wait)
-		select {
-		case <-t.C():
-		case <-ctx.Done():
-			t.Stop()
-			return false
-		}
-		wait = min(2*wait, outboxRetryMax)
-	}
+	all.Wait()
+	return nil
 }
 
 // publish tells everyone who wants to know that r is in the log.
 func (o *Outbox) publish(r *Row) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.cfg.Appended != nil {
 		o.cfg.Appended(r.Entry, r.Position, r.Appended)
 	}
-	o.cfg.Catalog.noteAppended(*r)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, ch := range o.waiters[r.ID] {
+	for _, ch := range o.waiters[r.Entry.ID] {
 		ch <- r.Position // has room for one
 	}
-	delete(o.waiters, r.ID)
+	delete(o.waiters, r.Entry.ID)
 }
 
-// Wait returns the position of an outbox row as soon as it is in the log. It ends with ctx's error, or with
-// fs.ErrNotExist if there is no such row.
-func (o *Outbox) Wait(ctx context.Context, id int64) (purge.Position, error) {
-	ch := o.watch(id)
-	defer o.unwatch(id, ch)
+// Wait returns the position of an entry as soon as it is in the log. It ends with ctx's error, or with
+// fs.ErrNotExist if no outbox of the catalogue has an entry of that id.
+func (o *Outbox) Wait(ctx context.Context, entry string) (purge.Position, error) {
+	ch := o.watch(entry)
+	defer o.unwatch(entry, ch)
 	// The row may have been appended before we watched.
-	row, err := o.cfg.Catalog.Row(ctx, id)
+	row, err := o.cfg.Catalog.Row(ctx, entry)
 	if err != nil {
 		return purge.Position{}, err
 	}
@@ -170,26 +87,26 @@ func (o *Outbox) Wait(ctx context.Context, id int64) (purge.Position, error) {
 	}
 }
 
-// watch returns a channel that will get the row's position when it is appended.
-func (o *Outbox) watch(id int64) chan purge.Position {
+// watch returns a channel that will get the entry's position when it is appended.
+func (o *Outbox) watch(entry string) chan purge.Position {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ch := make(chan purge.Position, 1)
-	o.waiters[id] = append(o.waiters[id], ch)
+	o.waiters[entry] = append(o.waiters[entry], ch)
 	return ch
 }
 
-func (o *Outbox) unwatch(id int64, ch chan purge.Position) {
+func (o *Outbox) unwatch(entry string, ch chan purge.Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := o.waiters[id]
+	list := o.waiters[entry]
 	for i := range list {
 		if list[i] == ch {
-			o.waiters[id] = append(list[:i], list[i+1:]...)
+			o.waiters[entry] = append(list[:i], list[i+1:]...)
 			break
 		}
 	}
-	if len(o.waiters[id]) == 0 {
-		delete(o.waiters, id)
+	if len(o.waiters[entry]) == 0 {
+		delete(o.waiters, entry)
 	}
 }

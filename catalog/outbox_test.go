@@ -63,7 +63,7 @@ func (r *relay) start() {
 	r.t.Cleanup(r.stop)
 }
 
-func (r *relay) publish(path string) int64 {
+func (r *relay) publish(path string) string {
 	r.t.Helper()
 	h := object.HashOf([]byte(path))
 	res, err := r.cat.Reserve(r.t.Context(), catalog.Change{Pointer: object.Pointer{
@@ -79,13 +79,13 @@ func (r *relay) publish(path string) int64 {
 	return id
 }
 
-func (r *relay) wait(id int64) purge.Position {
+func (r *relay) wait(id string) purge.Position {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	pos, err := r.Wait(ctx, id)
 	if err != nil {
-		r.t.Fatalf("wait for row %d: %v", id, err)
+		r.t.Fatalf("wait for entry %s: %v", id, err)
 	}
 	return pos
 }
@@ -98,7 +98,7 @@ func closing(t *testing.T, c *catalog.Catalog) *catalog.Catalog {
 func TestOutboxAppendsInOrder(t *testing.T) {
 	r := newRelay(t, closing(t, openSQLite(t, sqliteConfig(t))), purgetest.NewMemory("eu"))
 	const before, after = 300, 50 // more than one batch waits at the start
-	var ids []int64
+	var ids []string
 	for i := range before {
 		ids = append(ids, r.publish(fmt.Sprintf("/%d", i)))
 	}
@@ -110,12 +110,12 @@ func TestOutboxAppendsInOrder(t *testing.T) {
 	for _, id := range ids {
 		pos := r.wait(id)
 		if !pos.Covers(last) || last.Covers(pos) {
-			t.Fatalf("row %d is at %v, the one before at %v", id, pos, last)
+			t.Fatalf("entry %s is at %v, the one before at %v", id, pos, last)
 		}
 		last = pos
 	}
 	r.stop()
-	rows, err := r.cat.Rows(t.Context(), 0, 0)
+	rows, err := r.cat.Rows(t.Context(), "", 0)
 	if err != nil || len(rows) != len(ids) {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
@@ -193,7 +193,7 @@ func TestOutboxAfterCrash(t *testing.T) {
 
 func TestOutboxWaitForNothing(t *testing.T) {
 	r := newRelay(t, closing(t, openSQLite(t, sqliteConfig(t))), purgetest.NewMemory("eu"))
-	if _, err := r.Wait(t.Context(), 7); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Wait(t.Context(), r.cat.ID()+"-7"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing row: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
+	if _, err := c.home().write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
@@ -43,7 +43,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"resumable": uploadColumns + ` WHERE expires <= $1 AND kind = 'resumable'` + unreserved,
 		"reference": `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
 	} {
-		for _, step := range plan(t, c.read, query) {
+		for _, step := range plan(t, c.home().read, query) {
 			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") {
 				t.Errorf("%s: %s", name, step)
 			}

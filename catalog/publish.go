@@ -44,70 +44,12 @@ type Change struct {
 	Action Action
 }
 
-// Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
-// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
-// if the holder is stale, else after BusyWait.
-func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
-	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
-	deadline := c.cfg.Clock.Now().Add(c.cfg.BusyWait)
-	var ended <-chan struct{}
-	for {
-		res, err := c.tryReserve(ctx, ch)
-		var busy *BusyError
-		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
-			return res, err
-		}
-		if ended == nil {
-			// The reservation may have ended since: look again before waiting.
-			ended = c.ended(key)
-			continue
-		}
-		if err := c.pause(ctx, ended); err != nil {
-			return Reservation{}, fmt.Errorf("reserve %s of site %s: %w", key.path, key.site, err)
-		}
-		ended = nil
-	}
-}
-
-// pause waits until ended is closed, or a little while: another process may have ended the reservation.
-func (c *Catalog) pause(ctx context.Context, ended <-chan struct{}) error {
-	t := c.cfg.Clock.NewTimer(100 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-t.C():
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-// ended returns a channel that is closed when a reservation of the path ends in this process.
-func (c *Catalog) ended(key pathKey) <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ch := c.waiters[key]
-	if ch == nil {
-		ch = make(chan struct{})
-		c.waiters[key] = ch
-	}
-	return ch
-}
-
-func (c *Catalog) end(key pathKey) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch := c.waiters[key]; ch != nil {
-		close(ch)
-		delete(c.waiters, key)
-	}
-}
-
-func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
-	now := c.cfg.Clock.Now()
+// tryReserve is one try of Catalog.Reserve.
+func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
+	now := s.cfg.Clock.Now()
 	p := ch.Pointer
-	res := Reservation{Upload: ch.Upload, Expires: now.Add(c.cfg.ReservationTTL), holder: c.holder, begun: begun{ActorOf(ctx), ch.Action}.String()}
-	err := c.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+	res := Reservation{Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder, begun: begunBy(ActorOf(ctx), ch.Action)}
+	err := s.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -119,7 +61,7 @@ func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error
 			return fmt.Errorf("the file: %w", fs.ErrNotExist)
 		}
 		if held, err := reservationRow(ctx, tx, p.Site, p.Path); err == nil {
-			return &BusyError{Holder: held, Stale: c.stale(held, now)}
+			return &BusyError{Holder: held, Stale: s.stale(held, now)}
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -131,7 +73,7 @@ func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error
 				p.Modified = cur.Pointer.Modified.Add(time.Second)
 			}
 		}
-		p.Version = object.NextVersion(now, c.cfg.Writer, res.PrevVersion)
+		p.Version = object.NextVersion(now, s.cfg.Writer, res.PrevVersion)
 		if err := p.Validate(); err != nil {
 			return err
 		}
@@ -157,19 +99,17 @@ func (c *Catalog) tryReserve(ctx context.Context, ch Change) (Reservation, error
 }
 
 // stale reports whether r's holder will not finish it. The lock on the catalogue makes every other holder a past run.
-func (c *Catalog) stale(r Reservation, now time.Time) bool {
-	return r.holder != c.holder || !now.Before(r.Expires)
+func (s *server) stale(r Reservation, now time.Time) bool {
+	return r.holder != s.holder || !now.Before(r.Expires)
 }
 
-// Commit records r's pointer as the current state of its path, with the ETag the bucket gave for p/, and returns the
-// id of the outbox row. Committing again returns the same id. A reservation that was released meanwhile is committed
-// all the same if nothing else has changed the path since; if something has, the error wraps ErrLost.
-func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (outbox int64, err error) {
+// commit is Catalog.Commit of this server.
+func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
 	p := &r.Pointer
-	var entry AuditEntry
-	err = c.change(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT outbox_id FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
-			p.Site, p.Path, p.Version).Scan(&outbox)
+	var audited AuditEntry
+	err = s.change(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
+			p.Site, p.Path, p.Version).Scan(&entry)
 		if err == nil {
 			_, err := dropReservation(ctx, tx, r)
 			return err
@@ -181,38 +121,35 @@ func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (outbo
 		if err != nil {
 			return err
 		}
-		charged, err := dropReservation(ctx, tx, r)
-		if err != nil {
-			return err
-		}
 		whole, err := chargeOf(ctx, tx, p, cur)
 		if err != nil {
 			return err
 		}
-		if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
+		if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
 			return err
 		}
-		if err := put(ctx, tx, p, etag, outbox); err != nil {
+		if err := put(ctx, tx, p, etag, entry); err != nil {
 			return err
 		}
 		if err := finishUpload(ctx, tx, r); err != nil {
 			return err
 		}
-		if entry, err = c.audit(ctx, tx, commitEntry(ctx, r)); err != nil {
+		if audited, err = s.audit(ctx, tx, commitEntry(ctx, r)); err != nil {
+			return err
+		}
+		charged, err := dropReservation(ctx, tx, r)
+		if err != nil {
 			return err
 		}
 		// Nothing, unless a file ends, or the reservation was released meanwhile.
 		return settleUsage(ctx, tx, p.Site, charge{whole.bytes - charged.bytes, whole.files - charged.files})
 	})
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	if entry.ID != "" {
-		c.told(entry)
-	}
-	c.end(pathKey{p.Site, p.Path})
-	c.wake()
-	return outbox, nil
+	s.told(audited)
+	s.wake()
+	return entry, nil
 }
 
 // held returns the current state of the path, nil for none, if r may be committed.
@@ -241,11 +178,10 @@ func held(ctx context.Context, tx *sql.Tx, r Reservation) (*File, error) {
 	return cur, nil
 }
 
-// Release ends r without a change. Only its holder may call it, or who settles it, and only when p/ certainly does not
-// and will not name its version. A reservation that has ended already is no error.
-func (c *Catalog) Release(ctx context.Context, r Reservation) error {
+// release is Catalog.Release of this server.
+func (s *server) release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
-	err := c.change(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+	err := s.change(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
 		charged, err := dropReservation(ctx, tx, r)
 		if err != nil {
 			return err
@@ -253,7 +189,6 @@ func (c *Catalog) Release(ctx context.Context, r Reservation) error {
 		return settleUsage(ctx, tx, p.Site, charge{-charged.bytes, -charged.files})
 	})
 	if err == nil {
-		c.end(pathKey{p.Site, p.Path})
 	}
 	return err
 }
@@ -268,10 +203,10 @@ func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) (held charg
 	return held, err
 }
 
-// Stale returns up to limit reservations whose holders will not finish them.
-func (c *Catalog) Stale(ctx context.Context, limit int) ([]Reservation, error) {
-	rs, err := collect(ctx, c.read, scanReservation, reservationColumns+` WHERE expires <= $1 OR holder <> $2 LIMIT $3`,
-		c.cfg.Clock.Now().UnixMicro(), c.holder, page(limit))
+// staleReservations is Catalog.Stale of this server.
+func (s *server) staleReservations(ctx context.Context, limit int) ([]Reservation, error) {
+	rs, err := collect(ctx, s.read, scanReservation, reservationColumns+` WHERE expires <= $1 OR holder <> $2 LIMIT $3`,
+		s.cfg.Clock.Now().UnixMicro(), s.holder, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list stale reservations: %w", err)
 	}
@@ -300,24 +235,22 @@ func scanReservation(s scanner) (Reservation, error) {
 	return r, nil
 }
 
-// Adopt makes the catalogue agree with what the bucket was seen to hold at p/: head and its etag, or nil and "" if there
-// is nothing. A head newer than the catalogue's becomes the current version, with an outbox row whose id is returned;
-// otherwise only the ETag is noted, so that the next write has the right condition, and the id is 0.
-func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (outbox int64, err error) {
-	err = c.change(ctx, fmt.Sprintf("adopt %s of site %s", path, site), func(tx *sql.Tx) error {
+// adopt is Catalog.Adopt of this server.
+func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
+	err = s.change(ctx, fmt.Sprintf("adopt %s of site %s", path, site), func(tx *sql.Tx) error {
 		cur, err := fileRow(ctx, tx, site, path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if head != nil && (cur == nil || cur.Pointer.Version < head.Version) {
-			if outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
+			if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
 				return err
 			}
 			more, err := chargeOf(ctx, tx, head, cur)
 			if err != nil {
 				return err
 			}
-			if err := put(ctx, tx, head, etag, outbox); err != nil {
+			if err := put(ctx, tx, head, etag, entry); err != nil {
 				return err
 			}
 			return settleUsage(ctx, tx, site, more)
@@ -325,8 +258,8 @@ func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path,
 		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $3 WHERE site = $1 AND path = $2`, site, path, etag)
 		return err
 	})
-	if err == nil && outbox != 0 {
-		c.wake()
+	if err == nil && entry != "" {
+		s.wake()
 	}
-	return outbox, err
+	return entry, err
 }

@@ -73,9 +73,8 @@ func (e *QuotaError) Error() string {
 // Unwrap makes errors.Is(err, ErrQuota) true.
 func (e *QuotaError) Unwrap() error { return ErrQuota }
 
-// Usage returns what a site uses, and its quota. A site that has never had a file uses nothing.
-func (c *Catalog) Usage(ctx context.Context, site object.Site) (Usage, error) {
-	u, err := usageRow(ctx, c.read, site)
+func (s *server) usage(ctx context.Context, site object.Site) (Usage, error) {
+	u, err := usageRow(ctx, s.read, site)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Usage{}, fmt.Errorf("usage of site %s: %w", site, err)
 	}
@@ -83,13 +82,33 @@ func (c *Catalog) Usage(ctx context.Context, site object.Site) (Usage, error) {
 	return u, nil
 }
 
-// Usages returns what sites use whose names are from first to last, at most 1,000 of them. Those that were never counted are left out.
-func (c *Catalog) Usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
-	us, err := collect(ctx, c.read, scanUsage, usageColumns+` WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
+func (s *server) usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
+	us, err := collect(ctx, s.read, scanUsage, usageColumns+` WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
 	if err != nil {
 		return nil, fmt.Errorf("list usage: %w", err)
 	}
 	return us, nil
+}
+
+// Usage returns what a site uses, and its quota. A site that has never had a file uses nothing.
+func (c *Catalog) Usage(ctx context.Context, site object.Site) (Usage, error) {
+	return c.home().usage(ctx, site)
+}
+
+// Usages returns what sites use whose names are from first to last, at most 1,000 of them. Those that were never counted are left out.
+func (c *Catalog) Usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
+	return c.home().usages(ctx, first, last)
+}
+
+// SetQuota sets what a site may use. A missing site is fs.ErrNotExist; a negative number wraps object.ErrInvalid.
+func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usage, error) {
+	return c.home().setQuota(ctx, site, q)
+}
+
+// Recount counts anew what a site uses and corrects the row; it returns what was there before as well. Changes of the
+// site wait meanwhile.
+func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
+	return c.home().recount(ctx, site)
 }
 
 const usageColumns = `SELECT site, max_bytes, max_files, max_file, max_form, bytes, files FROM site_usage`
@@ -105,13 +124,12 @@ func scanUsage(s scanner) (Usage, error) {
 	return u, err
 }
 
-// SetQuota sets what a site may use. A missing site is fs.ErrNotExist; a negative number wraps object.ErrInvalid.
-func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (u Usage, err error) {
+func (s *server) setQuota(ctx context.Context, site object.Site, q Quota) (u Usage, err error) {
 	if min(q.Bytes, q.Files, q.File, int64(q.Form)) < 0 {
 		return Usage{}, fmt.Errorf("quota of site %s: %w: a number is negative", site, object.ErrInvalid)
 	}
 	var entry AuditEntry
-	err = c.change(ctx, "set quota of site "+string(site), func(tx *sql.Tx) error {
+	err = s.change(ctx, "set quota of site "+string(site), func(tx *sql.Tx) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
 		}
@@ -126,21 +144,19 @@ func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (u Us
 		if u, err = usageRow(ctx, tx, site); err != nil {
 			return err
 		}
-		entry, err = c.audit(ctx, tx, AuditEntry{Action: QuotaSet, Site: site,
+		entry, err = s.audit(ctx, tx, AuditEntry{Action: QuotaSet, Site: site,
 			Detail: fmt.Sprintf("bytes %d, files %d, file %d, form %d; 0 is no limit", q.Bytes, q.Files, q.File, q.Form)})
 		return err
 	})
 	if err == nil {
-		c.told(entry)
+		s.told(entry)
 	}
 	return u, err
 }
 
-// Recount counts anew what a site uses and corrects the row; it returns what was there before as well. Changes of the
-// site wait meanwhile: some 10 s for ten million versions.
-func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
+func (s *server) recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
 	var entry AuditEntry
-	err = c.change(ctx, "recount site "+string(site), func(tx *sql.Tx) error {
+	err = s.change(ctx, "recount site "+string(site), func(tx *sql.Tx) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
 		}
@@ -163,12 +179,12 @@ func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after 
 		if err := addUsage(ctx, tx, site, after.Bytes-before.Bytes, after.Files-before.Files); err != nil {
 			return err
 		}
-		entry, err = c.audit(ctx, tx, AuditEntry{Action: QuotaRecounted, Site: site,
+		entry, err = s.audit(ctx, tx, AuditEntry{Action: QuotaRecounted, Site: site,
 			Detail: fmt.Sprintf("bytes %d to %d, files %d to %d", before.Bytes, after.Bytes, before.Files, after.Files)})
 		return err
 	})
-	if err == nil && entry.ID != "" {
-		c.told(entry)
+	if err == nil {
+		s.told(entry)
 	}
 	return before, after, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 // Row is a row of the outbox.
 type Row struct {
-	ID int64
+	id int64 // in its server's outbox
 	// Entry is complete but for Prev, which the log sets.
 	Entry purge.Entry
 	// Position is where the log has the entry; zero before it was appended.
@@ -22,8 +23,8 @@ type Row struct {
 	Appended time.Time
 }
 
-// EntryID is the Entry.ID of an outbox row: stable, and no other catalogue's.
-func (c *Catalog) EntryID(row int64) string { return fmt.Sprintf("%s-%d", c.id, row) }
+// entryID is the Entry.ID of an outbox row: stable, and no other server's.
+func (s *server) entryID(row int64) string { return fmt.Sprintf("%s-%d", s.id, row) }
 
 // encodeEntry checks e and encodes it without its ID, which follows from the row it is going to be.
 func encodeEntry(e purge.Entry) (string, error) {
@@ -40,30 +41,30 @@ func encodeEntry(e purge.Entry) (string, error) {
 }
 
 // wake tells the outbox that there may be new rows.
-func (c *Catalog) wake() {
+func (s *server) wake() {
 	select {
-	case c.enqueued <- struct{}{}:
+	case s.enqueued <- struct{}{}:
 	default:
 	}
 }
 
 const rowColumns = `SELECT id, entry, position, appended FROM outbox`
 
-// Rows returns up to limit outbox rows with ids above after, appended or not, in order: the log, to be built anew.
-func (c *Catalog) Rows(ctx context.Context, after int64, limit int) ([]Row, error) {
-	rows, err := collect(ctx, c.read, c.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+// rows returns up to limit rows with ids above after, in order.
+func (s *server) rows(ctx context.Context, after int64, limit int) ([]Row, error) {
+	rows, err := collect(ctx, s.read, s.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return rows, nil
 }
 
-// Row returns one row of the outbox; fs.ErrNotExist if there is none.
-func (c *Catalog) Row(ctx context.Context, id int64) (Row, error) {
-	if r, ok := c.notedAppend(id); ok {
+// row returns one row; fs.ErrNotExist if there is none.
+func (s *server) row(ctx context.Context, id int64) (Row, error) {
+	if r, ok := s.notedAppend(id); ok {
 		return r, nil
 	}
-	r, err := c.scanRow(c.read.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
+	r, err := s.scanRow(s.read.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
 	if err != nil {
 		return Row{}, fmt.Errorf("outbox row %d: %w", id, missing(err))
 	}
@@ -71,34 +72,47 @@ func (c *Catalog) Row(ctx context.Context, id int64) (Row, error) {
 }
 
 // pending returns the oldest rows that are not recorded as appended.
-func (c *Catalog) pending(ctx context.Context, limit int) ([]Row, error) {
-	rows, err := collect(ctx, c.read, c.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
+func (s *server) pending(ctx context.Context, limit int) ([]Row, error) {
+	rows, err := collect(ctx, s.read, s.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return rows, nil
 }
 
-// noteAppended makes a row that is in the log known to Row until recordAppended has recorded it.
-func (c *Catalog) noteAppended(r Row) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.appended[r.ID] = r
+// lastPosition is Catalog.LastPosition of this server.
+func (s *server) lastPosition(ctx context.Context) (purge.Position, error) {
+	var text string
+	err := s.read.QueryRowContext(ctx, `SELECT position FROM outbox WHERE position <> '' ORDER BY id DESC LIMIT 1`).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return purge.Position{}, nil
+	}
+	if err != nil {
+		return purge.Position{}, fmt.Errorf("read outbox: %w", err)
+	}
+	return purge.ParsePosition(text)
 }
 
-func (c *Catalog) notedAppend(id int64) (Row, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, ok := c.appended[id]
+// noteAppended makes a row that is in the log known to Row until recordAppended has recorded it.
+func (s *server) noteAppended(r Row) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appended[r.id] = r
+}
+
+func (s *server) notedAppend(id int64) (Row, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.appended[id]
 	return r, ok
 }
 
 // recordAppended records where rows are in the log.
-func (c *Catalog) recordAppended(ctx context.Context, rows []Row) error {
-	err := c.change(ctx, "record positions", func(tx *sql.Tx) error {
+func (s *server) recordAppended(ctx context.Context, rows []Row) error {
+	err := s.change(ctx, "record positions", func(tx *sql.Tx) error {
 		for _, r := range rows {
 			if _, err := tx.ExecContext(ctx, `UPDATE outbox SET position = $2, appended = $3 WHERE id = $1`,
-				r.ID, r.Position.String(), r.Appended.UnixMicro()); err != nil {
+				r.id, r.Position.String(), r.Appended.UnixMicro()); err != nil {
 				return err
 			}
 		}
@@ -107,28 +121,28 @@ func (c *Catalog) recordAppended(ctx context.Context, rows []Row) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range rows {
-		delete(c.appended, r.ID)
+		delete(s.appended, r.id)
 	}
 	return nil
 }
 
-func (c *Catalog) scanRow(s scanner) (Row, error) {
+func (s *server) scanRow(in scanner) (Row, error) {
 	var r Row
 	var entry, position string
 	var appended int64
-	if err := s.Scan(&r.ID, &entry, &position, &appended); err != nil {
+	if err := in.Scan(&r.id, &entry, &position, &appended); err != nil {
 		return Row{}, err
 	}
 	if err := json.Unmarshal([]byte(entry), &r.Entry); err != nil {
-		return Row{}, fmt.Errorf("row %d: %w", r.ID, err)
+		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
 	}
-	r.Entry.ID = c.EntryID(r.ID)
+	r.Entry.ID = s.entryID(r.id)
 	var err error
 	if r.Position, err = purge.ParsePosition(position); err != nil {
-		return Row{}, fmt.Errorf("row %d: %w", r.ID, err)
+		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
 	}
 	r.Appended = fromMicros(appended)
 	return r, nil
@@ -178,13 +192,10 @@ type Purge struct {
 	Site    object.Site
 	Request PurgeRequest
 	Created time.Time
-	// Outbox is the row of the last of its entries.
-	Outbox int64
 }
 
-// EnqueuePurge records a purge and its outbox rows. A missing site is fs.ErrNotExist; a request that names nothing or
-// too much wraps object.ErrInvalid.
-func (c *Catalog) EnqueuePurge(ctx context.Context, site object.Site, r PurgeRequest) (Purge, error) {
+// enqueuePurge is Catalog.EnqueuePurge of this server.
+func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequest) (Purge, error) {
 	entries, err := r.entries(site)
 	if err != nil {
 		return Purge{}, err
@@ -193,54 +204,63 @@ func (c *Catalog) EnqueuePurge(ctx context.Context, site object.Site, r PurgeReq
 	if err != nil {
 		return Purge{}, fmt.Errorf("encode purge: %w", err)
 	}
-	p := Purge{Site: site, Request: r, Created: fromMicros(c.cfg.Clock.Now().UnixMicro())}
-	var entry AuditEntry
-	err = c.change(ctx, "record purge of site "+string(site), func(tx *sql.Tx) error {
+	p := Purge{Site: site, Request: r, Created: fromMicros(s.cfg.Clock.Now().UnixMicro())}
+	var audited AuditEntry
+	err = s.change(ctx, "record purge of site "+string(site), func(tx *sql.Tx) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if p.Outbox, err = c.enqueue(ctx, tx, e); err != nil {
+			if p.ID, err = s.enqueue(ctx, tx, e); err != nil {
 				return err
 			}
 		}
-		p.ID = c.EntryID(p.Outbox)
-		_, err := tx.ExecContext(ctx, `INSERT INTO purges (id, site, request, created, outbox_id) VALUES ($1, $2, $3, $4, $5)`,
-			p.ID, site, string(text), p.Created.UnixMicro(), p.Outbox)
+		_, err := tx.ExecContext(ctx, `INSERT INTO purges (id, site, request, created) VALUES ($1, $2, $3, $4)`,
+			p.ID, site, string(text), p.Created.UnixMicro())
 		if err != nil {
 			return err
 		}
-		entry, err = c.audit(ctx, tx, AuditEntry{Action: PurgeOrdered, Site: site, Object: p.ID, Detail: string(text)})
+		audited, err = s.audit(ctx, tx, AuditEntry{Action: PurgeOrdered, Site: site, Object: p.ID, Detail: string(text)})
 		return err
 	})
 	if err != nil {
 		return Purge{}, err
 	}
-	c.told(entry)
-	c.wake()
+	s.told(audited)
+	s.wake()
 	return p, nil
 }
 
-// Purge returns a purge by its id; fs.ErrNotExist if there is none.
-func (c *Catalog) Purge(ctx context.Context, id string) (Purge, error) {
-	p, err := scanPurge(c.read.QueryRowContext(ctx, `SELECT id, site, request, created, outbox_id FROM purges WHERE id = $1`, id))
+// purge is Catalog.Purge of this server.
+func (s *server) purge(ctx context.Context, id string) (Purge, error) {
+	p, err := scanPurge(s.read.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
 	if err != nil {
 		return Purge{}, fmt.Errorf("purge %q: %w", id, missing(err))
 	}
 	return p, nil
 }
 
-// Purges returns up to limit (at most 1,000) purges of a site ("" for all), the newest first, those ordered before the one of
-// the given outbox row (0 for all).
-func (c *Catalog) Purges(ctx context.Context, site object.Site, before int64, limit int) ([]Purge, error) {
-	if before == 0 {
-		before = math.MaxInt64
+// PurgeMark is a place in the list of purges: before what was ordered then, and of those of one microsecond, before the one with that id.
+type PurgeMark struct {
+	Created time.Time
+	ID      string
+}
+
+// Purges returns up to limit (at most 1,000) purges of a site ("" for all), the newest first, those before the mark (zero for all).
+func (c *Catalog) Purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
+	return c.home().purges(ctx, site, before, limit)
+}
+
+func (s *server) purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
+	created := int64(math.MaxInt64)
+	if !before.Created.IsZero() {
+		created = before.Created.UnixMicro()
 	}
-	query, args := `SELECT id, site, request, created, outbox_id FROM purges WHERE outbox_id < $1`, []any{before, page(limit)}
+	query, args := `SELECT id, site, request, created FROM purges WHERE (created, id) < ($1, $2)`, []any{created, before.ID, page(limit)}
 	if site != "" {
-		query, args = query+` AND site = $3`, append(args, site)
+		query, args = query+` AND site = $4`, append(args, site)
 	}
-	ps, err := collect(ctx, c.read, scanPurge, query+` ORDER BY outbox_id DESC LIMIT $2`, args...)
+	ps, err := collect(ctx, s.read, scanPurge, query+` ORDER BY created DESC, id DESC LIMIT $3`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list purges: %w", err)
 	}
@@ -251,7 +271,7 @@ func scanPurge(s scanner) (Purge, error) {
 	var p Purge
 	var text string
 	var created int64
-	if err := s.Scan(&p.ID, &p.Site, &text, &created, &p.Outbox); err != nil {
+	if err := s.Scan(&p.ID, &p.Site, &text, &created); err != nil {
 		return Purge{}, err
 	}
 	p.Created = fromMicros(created)

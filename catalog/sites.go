@@ -12,18 +12,14 @@ import (
 	"perigee/purge"
 )
 
-// A site record is first changed here, then written to the bucket, then confirmed with SiteStored, which also
-// enqueues its log entry. UnstoredSites finds the ones whose writer died in between.
-
-// CreateSite adds a site and returns rec with its Version set. It is not announced before SiteStored. A name or host
-// that is taken is fs.ErrExist.
-func (c *Catalog) CreateSite(ctx context.Context, rec object.SiteRecord) (object.SiteRecord, error) {
-	rec.Version = object.NextVersion(c.cfg.Clock.Now(), c.cfg.Writer, "")
+// createSite is Catalog.CreateSite of this server.
+func (s *server) createSite(ctx context.Context, rec object.SiteRecord) (object.SiteRecord, error) {
+	rec.Version = object.NextVersion(s.cfg.Clock.Now(), s.cfg.Writer, "")
 	if err := rec.Validate(); err != nil {
 		return object.SiteRecord{}, err
 	}
-	var entry AuditEntry
-	err := c.change(ctx, "create site "+string(rec.Site), func(tx *sql.Tx) error {
+	var audited AuditEntry
+	err := s.change(ctx, "create site "+string(rec.Site), func(tx *sql.Tx) error {
 		_, err := siteRow(ctx, tx, rec.Site)
 		if err == nil {
 			return fmt.Errorf("the name is taken: %w", fs.ErrExist)
@@ -38,20 +34,19 @@ func (c *Catalog) CreateSite(ctx context.Context, rec object.SiteRecord) (object
 		if err := setHosts(ctx, tx, rec); err != nil {
 			return err
 		}
-		entry, err = c.audit(ctx, tx, AuditEntry{Action: SiteCreated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+		audited, err = s.audit(ctx, tx, AuditEntry{Action: SiteCreated, Site: rec.Site, Detail: "version " + string(rec.Version)})
 		return err
 	})
 	if err == nil {
-		c.told(entry)
+		s.told(audited)
 	}
 	return rec, err
 }
 
-// UpdateSite replaces a site's record and returns rec with its Version set. match, unless empty, must be the current
-// version, else the error wraps ErrPrecondition. A missing site is fs.ErrNotExist, a host of another site fs.ErrExist.
-func (c *Catalog) UpdateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
-	var entry AuditEntry
-	err := c.change(ctx, "update site "+string(rec.Site), func(tx *sql.Tx) error {
+// updateSite is Catalog.UpdateSite of this server.
+func (s *server) updateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
+	var audited AuditEntry
+	err := s.change(ctx, "update site "+string(rec.Site), func(tx *sql.Tx) error {
 		old, err := siteRow(ctx, tx, rec.Site)
 		if err != nil {
 			return err
@@ -62,7 +57,7 @@ func (c *Catalog) UpdateSite(ctx context.Context, rec object.SiteRecord, match o
 		if old.Kind != rec.Kind {
 			return fmt.Errorf("the kind of a site cannot be changed from %s to %s: %w", old.Kind, rec.Kind, object.ErrInvalid)
 		}
-		rec.Version = object.NextVersion(c.cfg.Clock.Now(), c.cfg.Writer, old.Version)
+		rec.Version = object.NextVersion(s.cfg.Clock.Now(), s.cfg.Writer, old.Version)
 		if err := rec.Validate(); err != nil {
 			return err
 		}
@@ -73,11 +68,11 @@ func (c *Catalog) UpdateSite(ctx context.Context, rec object.SiteRecord, match o
 		if err := setHosts(ctx, tx, rec); err != nil {
 			return err
 		}
-		entry, err = c.audit(ctx, tx, AuditEntry{Action: SiteUpdated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+		audited, err = s.audit(ctx, tx, AuditEntry{Action: SiteUpdated, Site: rec.Site, Detail: "version " + string(rec.Version)})
 		return err
 	})
 	if err == nil {
-		c.told(entry)
+		s.told(audited)
 	}
 	return rec, err
 }
@@ -103,10 +98,9 @@ func setHosts(ctx context.Context, tx *sql.Tx, rec object.SiteRecord) error {
 	return nil
 }
 
-// SiteStored says that the bucket has this version of the site's record, and enqueues its log entry, both once: for
-// a version that was confirmed before, the outbox id is 0. If the record has changed since, the error wraps ErrLost.
-func (c *Catalog) SiteStored(ctx context.Context, site object.Site, version object.Version) (outbox int64, err error) {
-	err = c.change(ctx, "confirm site "+string(site), func(tx *sql.Tx) error {
+// siteStored is Catalog.SiteStored of this server.
+func (s *server) siteStored(ctx context.Context, site object.Site, version object.Version) (entry string, err error) {
+	err = s.change(ctx, "confirm site "+string(site), func(tx *sql.Tx) error {
 		rec, err := siteRow(ctx, tx, site)
 		if err != nil {
 			return err
@@ -121,36 +115,36 @@ func (c *Catalog) SiteStored(ctx context.Context, site object.Site, version obje
 		if n, err := res.RowsAffected(); n == 0 || err != nil {
 			return err
 		}
-		outbox, err = c.enqueue(ctx, tx, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
+		entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
 		return err
 	})
 	if err == nil {
-		c.wake()
+		s.wake()
 	}
-	return outbox, err
+	return entry, err
 }
 
-// Site returns a site's record; fs.ErrNotExist if there is none.
-func (c *Catalog) Site(ctx context.Context, site object.Site) (object.SiteRecord, error) {
-	rec, err := siteRow(ctx, c.read, site)
+// site is Catalog.Site of this server.
+func (s *server) site(ctx context.Context, site object.Site) (object.SiteRecord, error) {
+	rec, err := siteRow(ctx, s.read, site)
 	if err != nil {
 		return object.SiteRecord{}, fmt.Errorf("site %s: %w", site, err)
 	}
 	return rec, nil
 }
 
-// Sites returns up to limit sites in the order of their names, those after the given one.
-func (c *Catalog) Sites(ctx context.Context, after object.Site, limit int) ([]object.SiteRecord, error) {
-	recs, err := collect(ctx, c.read, scanSite, `SELECT record FROM sites WHERE site > $1 ORDER BY site LIMIT $2`, after, page(limit))
+// sites is Catalog.Sites of this server.
+func (s *server) sites(ctx context.Context, after object.Site, limit int) ([]object.SiteRecord, error) {
+	recs, err := collect(ctx, s.read, scanSite, `SELECT record FROM sites WHERE site > $1 ORDER BY site LIMIT $2`, after, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list sites: %w", err)
 	}
 	return recs, nil
 }
 
-// UnstoredSites returns the sites whose record was changed and not confirmed with SiteStored since.
-func (c *Catalog) UnstoredSites(ctx context.Context) ([]object.SiteRecord, error) {
-	recs, err := collect(ctx, c.read, scanSite, `SELECT record FROM sites WHERE stored = 0 ORDER BY site LIMIT $1`, maxPage)
+// unstoredSites is Catalog.UnstoredSites of this server.
+func (s *server) unstoredSites(ctx context.Context) ([]object.SiteRecord, error) {
+	recs, err := collect(ctx, s.read, scanSite, `SELECT record FROM sites WHERE stored = 0 ORDER BY site LIMIT $1`, maxPage)
 	if err != nil {
 		return nil, fmt.Errorf("list unconfirmed sites: %w", err)
 	}
@@ -170,14 +164,14 @@ func scanSite(s scanner) (object.SiteRecord, error) {
 	return object.UnmarshalSite([]byte(record))
 }
 
-// enqueue adds a row to the outbox. Who calls it calls wake after the commit.
-func (c *Catalog) enqueue(ctx context.Context, tx *sql.Tx, e purge.Entry) (int64, error) {
-	e.Format, e.At = 1, c.cfg.Clock.Now().UTC().Truncate(time.Microsecond)
+// enqueue adds a row to the outbox and returns the id of its log entry. Who calls it calls wake after the commit.
+func (s *server) enqueue(ctx context.Context, tx *sql.Tx, e purge.Entry) (entry string, err error) {
+	e.Format, e.At = 1, s.cfg.Clock.Now().UTC().Truncate(time.Microsecond)
 	text, err := encodeEntry(e)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	var id int64
 	err = tx.QueryRowContext(ctx, `INSERT INTO outbox (entry) VALUES ($1) RETURNING id`, text).Scan(&id)
-	return id, err
+	return s.entryID(id), err
 }

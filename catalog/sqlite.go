@@ -57,43 +57,49 @@ const readers = 8
 
 // OpenSQLite opens the catalogue in cfg.File, making or migrating it as needed. A second process gets an error that
 // says so. Close it when everything that uses it has ended.
-func OpenSQLite(ctx context.Context, cfg Config) (_ *Catalog, err error) {
+func OpenSQLite(ctx context.Context, cfg Config) (*Catalog, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	s, err := openSQLite(ctx, cfg, rand.Text())
+	if err != nil {
+		return nil, err
+	}
+	return newCatalog(cfg, s), nil
+}
+
+// openSQLite opens the database cfg.File for the run of the program that holder names.
+func openSQLite(ctx context.Context, cfg Config, holder string) (_ *server, err error) {
 	file, err := filepath.Abs(cfg.File)
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	c := &Catalog{
-		cfg: cfg, holder: rand.Text(), enqueued: make(chan struct{}, 1),
-		waiters: map[pathKey]chan struct{}{}, appended: map[int64]Row{},
-	}
+	s := &server{cfg: cfg, holder: holder, enqueued: make(chan struct{}, 1), appended: map[int64]Row{}}
 	defer func() {
 		if err != nil {
-			c.Close()
+			s.close()
 		}
 	}()
-	if c.lock, err = lockFile(file + ".lock"); err != nil {
+	if s.lock, err = lockFile(file + ".lock"); err != nil {
 		return nil, err
 	}
 	base := (&url.URL{Scheme: "file", Path: file}).String() + "?_txlock=immediate&_busy_timeout=10000&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL"
-	if c.write, err = sql.Open("sqlite", base); err != nil {
+	if s.write, err = sql.Open("sqlite", base); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
 	}
-	c.write.SetMaxOpenConns(1)
-	if err = migrate(ctx, c.write); err != nil {
+	s.write.SetMaxOpenConns(1)
+	if err = migrate(ctx, s.write); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
 	}
-	if c.read, err = sql.Open("sqlite", base+"&_query_only=1"); err != nil {
+	if s.read, err = sql.Open("sqlite", base+"&_query_only=1"); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
 	}
-	c.read.SetMaxOpenConns(readers)
-	c.read.SetMaxIdleConns(readers)
-	if err = c.write.QueryRowContext(ctx, `SELECT id FROM catalogue`).Scan(&c.id); err != nil {
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers)
+	if err = s.write.QueryRowContext(ctx, `SELECT id FROM catalogue`).Scan(&s.id); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: read its id: %w", file, err)
 	}
-	return c, nil
+	return s, nil
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

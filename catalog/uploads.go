@@ -46,38 +46,38 @@ type Upload struct {
 	Expires time.Time
 }
 
-// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at.
-func (c *Catalog) OpenUpload(ctx context.Context, u Upload) error {
+// openUpload is Catalog.OpenUpload of this server.
+func (s *server) openUpload(ctx context.Context, u Upload) error {
 	var expires int64
 	if !u.Expires.IsZero() {
 		expires = u.Expires.UnixMicro()
 	}
-	return c.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
+	return s.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
 			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, holder, expires)
 			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7)`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, c.holder, expires)
+			u.ID, u.Kind, u.Site, u.Path, u.Metadata, s.holder, expires)
 		return err
 	})
 }
 
-// ExtendUpload moves the end of a resumable upload.
-func (c *Catalog) ExtendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
-	return c.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $2 WHERE id = $1`, expires.UnixMicro())
+// extendUpload is Catalog.ExtendUpload of this server.
+func (s *server) extendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
+	return s.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $2 WHERE id = $1`, expires.UnixMicro())
 }
 
-// AbandonUpload says that nobody will finish a streamed upload: the sweeper deletes its bytes. It leaves resumable ones alone.
-func (c *Catalog) AbandonUpload(ctx context.Context, id object.UploadID) error {
-	return c.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $2 WHERE id = $1 AND kind = 'streamed'`, UploadAbandoned)
+// abandonUpload is Catalog.AbandonUpload of this server.
+func (s *server) abandonUpload(ctx context.Context, id object.UploadID) error {
+	return s.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $2 WHERE id = $1 AND kind = 'streamed'`, UploadAbandoned)
 }
 
-// ForgetUpload removes the note, after the bytes are gone.
-func (c *Catalog) ForgetUpload(ctx context.Context, id object.UploadID) error {
-	return c.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE id = $1`)
+// forgetUpload is Catalog.ForgetUpload of this server.
+func (s *server) forgetUpload(ctx context.Context, id object.UploadID) error {
+	return s.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE id = $1`)
 }
 
-func (c *Catalog) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
-	return c.change(ctx, verb+" upload "+string(id), func(tx *sql.Tx) error {
+func (s *server) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
+	return s.change(ctx, verb+" upload "+string(id), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, query, append([]any{id}, args...)...)
 		return err
 	})
@@ -97,18 +97,18 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 
 const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, expires FROM uploads`
 
-// Upload returns the note of an upload; fs.ErrNotExist if there is none.
-func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error) {
-	u, err := scanUpload(c.read.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
+// upload is Catalog.Upload of this server.
+func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, error) {
+	u, err := scanUpload(s.read.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
 	if err != nil {
 		return Upload{}, fmt.Errorf("upload %s: %w", id, missing(err))
 	}
 	return u, nil
 }
 
-// Uploads returns up to limit (at most 1,000) uploads that are not streamed, in the order of their IDs, those after the given one.
-func (c *Catalog) Uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
-	us, err := collect(ctx, c.read, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+// uploads is Catalog.Uploads of this server.
+func (s *server) uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
+	us, err := collect(ctx, s.read, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}
@@ -117,17 +117,15 @@ func (c *Catalog) Uploads(ctx context.Context, after object.UploadID, limit int)
 
 const unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
 
-// StaleUploads returns up to limit uploads whose bytes, or whose note, are to be removed: streamed ones that were
-// abandoned or whose process is gone, and resumable ones that have expired. Uploads that a reservation still stands
-// for are left out: settle those first.
-func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error) {
-	streamed, err := collect(ctx, c.read, scanUpload,
-		uploadColumns+` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')`+unreserved, c.holder, page(limit))
+// staleUploads is Catalog.StaleUploads of this server.
+func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) {
+	streamed, err := collect(ctx, s.read, scanUpload,
+		uploadColumns+` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')`+unreserved, s.holder, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
-	resumable, err := collect(ctx, c.read, scanUpload,
-		uploadColumns+` WHERE expires <= $1 AND kind = 'resumable'`+unreserved, c.cfg.Clock.Now().UnixMicro(), page(limit))
+	resumable, err := collect(ctx, s.read, scanUpload,
+		uploadColumns+` WHERE expires <= $1 AND kind = 'resumable'`+unreserved, s.cfg.Clock.Now().UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
@@ -144,10 +142,10 @@ func scanUpload(s scanner) (Upload, error) {
 	return u, nil
 }
 
-// Referenced reports whether any version of any file has its bytes under blob.
-func (c *Catalog) Referenced(ctx context.Context, blob object.Key) (bool, error) {
+// referenced is Catalog.Referenced of this server.
+func (s *server) referenced(ctx context.Context, blob object.Key) (bool, error) {
 	var n int
-	err := c.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("look for references to %s: %w", blob, err)
 	}

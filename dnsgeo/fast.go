@@ -238,25 +238,44 @@ func (h *hot) find(q *asked) (reply, bool) {
 			return reply{packed: p, co: signed && q.co}, p != nil
 		}
 	}
-	f := steer.IPv4
-	switch {
-	case e.apart, e.steered && h.https && q.qtype == dns.TypeHTTPS:
+	if e.apart {
 		return reply{}, false
-	case !e.steered || q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
+	}
+	kind, ok := h.kind(q.qtype)
+	if !ok || !e.steered {
 		return reply{packed: &h.denial, denied: true}, !signed
-	case q.qtype == dns.TypeAAAA:
-		f = steer.IPv6
 	}
 	n, scope := h.state.compiled.Find(q.from)
-	p := &h.steered[n][f]
+	p := &h.steered[n][kind]
 	if p.answers == 0 {
 		return reply{}, false
 	}
-	edges := h.state.compiled.Answers()[n].Edges[f]
-	if q.scope, q.edge = scope, edges[0].Name; signed {
-		p = h.signatures.steered(q, e, n, f, p, edges)
+	if q.scope, q.edge = scope, first(h.state.compiled.Answers()[n], kind); signed {
+		p = h.signatures.steered(q, e, n, kind, p)
 	}
 	return reply{packed: p, steered: true, co: signed && q.co}, p != nil
+}
+
+// kind returns which steered answer is asked for with a type; false when there is none.
+func (h *hot) kind(qtype uint16) (int, bool) {
+	switch qtype {
+	case dns.TypeA:
+		return int(steer.IPv4), true
+	case dns.TypeAAAA:
+		return int(steer.IPv6), true
+	}
+	return hotHTTPS, h.https && qtype == dns.TypeHTTPS
+}
+
+// first returns the edge that an answer of a kind, which has one, names first.
+func first(a steer.Answer, kind int) string {
+	switch {
+	case kind < hotHTTPS:
+		return a.Edges[kind][0].Name
+	case len(a.Edges[steer.IPv4]) > 0:
+		return a.Edges[steer.IPv4][0].Name
+	}
+	return a.Edges[steer.IPv6][0].Name
 }
 
 // ofSigner tells the types that a signed zone has for names which have none of them otherwise.

@@ -129,7 +129,13 @@ func TestFastAnswersAreTheSlowOnes(t *testing.T) {
 			}
 			time.Sleep(48 * time.Hour) // the signatures count by now
 			testFastAnswers(t, func(c *Config) { c.Listen, c.Signer = "", signer })
+			testFastAnswers(t, func(c *Config) {
+				c.Listen, c.Signer, c.HTTPSRecord = "", signer, &HTTPSRecord{ALPN: []string{"h3", "h2"}}
+			})
 		})
+	})
+	t.Run("with HTTPS records", func(t *testing.T) {
+		testFastAnswers(t, func(c *Config) { c.HTTPSRecord = &HTTPSRecord{Port: 8443} })
 	})
 }
 
@@ -174,7 +180,7 @@ func testFastAnswers(t *testing.T, change func(*Config)) {
 			m.SetQuestion(q.name, q.qtype)
 			m.SetEdns0(1232, do)
 			b, _ := m.Pack()
-			slow := q.wild && h.wild || q.proof && do && h.signed
+			slow := q.wild && h.wild || q.proof && do && h.signed && !(q.qtype == dns.TypeHTTPS && h.https)
 			if r.compare(h, b, netip.MustParseAddrPort("81.2.69.142:53")) == slow {
 				t.Errorf("%s %d with DO %v: slow %v", q.name, q.qtype, do, !slow)
 			}

@@ -18,8 +18,8 @@ type hot struct {
 	steady *map[string]bool // the edges whose answers live longer
 	// table has every name of the zone that exists, by canonical wire form.
 	table map[string]hotName
-	// steered are the records of each answer of the map, by its number and family.
-	steered [][2]packed
+	// steered are the records of each answer of the map, by its number and kind.
+	steered [][hotKinds]packed
 	origin  string // of the zone, in wire form
 	denial  packed // the SOA that comes with a denial; its first two bytes are to point to the origin within the question
 	wild    bool   // the zone has wildcards
@@ -28,6 +28,12 @@ type hot struct {
 	// signatures are what they get; nil for what is answered the long way.
 	signatures *signatures
 }
+
+// The kinds of steered answers: addresses, by their steer.Family, and HTTPS records with both as hints.
+const (
+	hotHTTPS = 2
+	hotKinds = 3
+)
 
 // hotName is what is known of a name.
 type hotName struct {
@@ -61,9 +67,12 @@ func (s *Server) newHot(names *Names, st *state, signed bool) *hot {
 		signed: signed,
 	}
 	for _, a := range st.compiled.Answers() {
-		var of [2]packed
-		for f := range of {
+		var of [hotKinds]packed
+		for f := range a.Edges {
 			of[f] = packAddresses(a.Edges[f], steer.Family(f), s.steady.ttl(a.Edges[f]))
+		}
+		if h.https {
+			of[hotHTTPS] = s.packHTTPS(a)
 		}
 		h.steered = append(h.steered, of)
 	}

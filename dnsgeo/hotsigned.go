@@ -8,7 +8,6 @@ import (
 	"github.com/miekg/dns"
 
 	"perigee/dnsgeo/sign"
-	"perigee/dnsgeo/steer"
 )
 
 // signatures are answers with their signatures in wire form. There are few different ones: of each name every answer of the map, and its static sets. Each is packed when it is
@@ -16,7 +15,7 @@ import (
 type signatures struct {
 	signer *sign.Signer
 	zone   *zone
-	// slots has one place for each answer of each steered name and family, and one for each static set.
+	// slots has one place for each answer of each steered name and kind, and one for each static set.
 	slots []atomic.Pointer[signedPack]
 }
 
@@ -40,7 +39,7 @@ func (s *Server) newSignatures(h *hot) *signatures {
 	for key, e := range h.table {
 		e.slot = n
 		if e.steered {
-			n += 2 * len(h.steered)
+			n += hotKinds * len(h.steered)
 		}
 		n += len(e.sets)
 		h.table[key] = e
@@ -91,9 +90,9 @@ func packOwned(rr dns.RR) ([]byte, bool) {
 	return append(binary.BigEndian.AppendUint16(nil, 0xc000|headerSize), b[owner:n]...), true
 }
 
-// steered returns answer number n of a family, plain in wire form, with its signature for the name of the question.
-func (g *signatures) steered(q *asked, e hotName, n int, f steer.Family, plain *packed, edges []*steer.Candidate) *packed {
-	slot := e.slot + 2*n + int(f)
+// steered returns answer number n of a kind, plain in wire form, with its signature for the name of the question.
+func (g *signatures) steered(q *asked, e hotName, n, kind int, plain *packed) *packed {
+	slot := e.slot + hotKinds*n + kind
 	if p := g.held(slot, q.now); p != nil {
 		return p
 	}
@@ -101,19 +100,31 @@ func (g *signatures) steered(q *asked, e hotName, n int, f steer.Family, plain *
 	if err != nil {
 		return nil
 	}
-	var set []dns.RR
-	ttl := binary.BigEndian.Uint32(plain.records[6:]) // that of the plain answer
-	for _, edge := range edges {
-		set = append(set, addressRecord(name, edge.Addrs[f], ttl))
+	return g.fill(slot, q.now, plain, plain.unpack(name))
+}
+
+// unpack returns the records of an answer for a name.
+func (p *packed) unpack(name string) []dns.RR {
+	b := make([]byte, headerSize, headerSize+256+len(p.records))
+	b = append(append(b, wireKey(name)...), 0, 0, 0, 0) // the question that the records point to
+	at := len(b)
+	b = append(b, p.records...)
+	set := make([]dns.RR, 0, p.answers)
+	for range p.answers {
+		rr, next, err := dns.UnpackRR(b, at)
+		if err != nil {
+			return nil // not from this package
+		}
+		set, at = append(set, rr), next
 	}
-	return g.fill(slot, q.now, plain, set)
+	return set
 }
 
 // static returns static set number i of a name with its signature; answers is how many the map has.
 func (g *signatures) static(q *asked, e hotName, answers, i int) *packed {
 	slot := e.slot + i
 	if e.steered {
-		slot += 2 * answers
+		slot += hotKinds * answers
 	}
 	if p := g.held(slot, q.now); p != nil {
 		return p

@@ -77,19 +77,44 @@ func (s *Server) steerHTTPS(client netip.Addr, z *zone, m *dns.Msg, f *found, o 
 		s.withoutEdge(*o, z, m, f)
 		return
 	}
-	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: header(o.steered, dns.TypeHTTPS, s.steady.ttl(o.edges)), Priority: 1, Target: ".", Value: slices.Clone(s.service)}}
-	if hint := hints(both[0], steer.IPv4); len(hint) > 0 {
-		rr.Value = append(rr.Value, &dns.SVCBIPv4Hint{Hint: hint})
-	}
-	if hint := hints(both[1], steer.IPv6); len(hint) > 0 {
-		rr.Value = append(rr.Value, &dns.SVCBIPv6Hint{Hint: hint})
-	}
-	m.Answer = append(m.Answer, rr)
+	m.Answer = append(m.Answer, s.httpsRecord(o.steered, both[0].edges, both[1].edges))
 }
 
-func hints(d decision, f steer.Family) []net.IP {
+// httpsRecord is the HTTPS record of a name whose clients get these edges over IPv4 and over IPv6; nil when there are none.
+func (s *Server) httpsRecord(name string, over4, over6 []*steer.Candidate) dns.RR {
+	edges := over4
+	if len(edges) == 0 {
+		edges = over6
+	}
+	if len(edges) == 0 {
+		return nil
+	}
+	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: header(name, dns.TypeHTTPS, s.steady.ttl(edges)), Priority: 1, Target: ".", Value: slices.Clone(s.service)}}
+	if hint := hints(over4, steer.IPv4); len(hint) > 0 {
+		rr.Value = append(rr.Value, &dns.SVCBIPv4Hint{Hint: hint})
+	}
+	if hint := hints(over6, steer.IPv6); len(hint) > 0 {
+		rr.Value = append(rr.Value, &dns.SVCBIPv6Hint{Hint: hint})
+	}
+	return rr
+}
+
+// packHTTPS packs the HTTPS record of an answer for a message whose question owns it.
+func (s *Server) packHTTPS(a steer.Answer) packed {
+	rr := s.httpsRecord(".", a.Edges[steer.IPv4], a.Edges[steer.IPv6])
+	if rr == nil {
+		return packed{}
+	}
+	b, ok := packOwned(rr)
+	if !ok {
+		return packed{} // longer than any answer over UDP
+	}
+	return packed{answers: 1, records: b}
+}
+
+func hints(edges []*steer.Candidate, f steer.Family) []net.IP {
 	var out []net.IP
-	for _, e := range d.edges {
+	for _, e := range edges {
 		out = append(out, e.Addrs[f].AsSlice())
 	}
 	return out

@@ -79,7 +79,7 @@ func TestFailures(t *testing.T) {
 		{"blob silent", func(w *web) { w.o.Break(p.Blob, cachetest.Fault{Err: silent}) }, 504, "fra; fwd=miss; detail=origin-timeout", "in time"},
 		{"blob missing", func(w *web) { w.o.Break(p.Blob, cachetest.Fault{Err: fs.ErrNotExist}) }, 502, "fra; fwd=miss; detail=origin-corrupt", "something other"},
 		{"blob damaged", func(w *web) { w.o.Break(p.Blob, cachetest.Fault{Flip: true}) }, 502, "fra; fwd=miss; detail=origin-corrupt", "something other"},
-		{"tree damaged", func(w *web) { w.o.Break(object.TreeKey(p.Hash), cachetest.Fault{Flip: true}) }, 502, "fra; fwd=miss; detail=origin-corrupt", "something other"},
+		{"tree damaged", func(w *web) { w.o.Break(object.TreeKey(p.Blob), cachetest.Fault{Flip: true}) }, 502, "fra; fwd=miss; detail=origin-corrupt", "something other"},
 		{"cut off", func(w *web) {
 			w.rules(object.SiteRules{OnPartition: object.Refuse})
 			w.ask("HEAD", "/file")

@@ -82,7 +82,7 @@ func FuzzCacheStatus(f *testing.F) {
 		cache.ReasonRAM, cache.ReasonDisk, cache.ReasonFilling, cache.ReasonNotHeld, cache.ReasonBlobHeld, cache.ReasonPurged, cache.ReasonLeaseRenewed,
 		cache.ReasonLeaseExpired, cache.ReasonRefused, cache.ReasonAbsent, cache.ReasonDeleted, cache.ReasonPartlyHeld, cache.ReasonNotAdmitted,
 		cache.ReasonDiskFailed, cache.ReasonHealed, cache.ReasonOriginDown, cache.ReasonOriginTimeout, cache.ReasonOriginBad, cache.ReasonUnknownSite,
-		cache.ReasonSitesUnknown, cache.ReasonBadRequest, cache.ReasonMethod,
+		cache.ReasonSitesUnknown, cache.ReasonBadRequest, cache.ReasonMethod, cache.ReasonErased,
 	}
 	engine := newEngine(f, cachetest.NewOrigin(), nil)
 	f.Fuzz(func(t *testing.T, node string, fwd, reason byte, stored, collapsed, stale, failed bool) {
@@ -143,7 +143,7 @@ func FuzzRequest(f *testing.F) {
 func checkRecorded(t *testing.T, rec *httptest.ResponseRecorder) {
 	t.Helper()
 	switch rec.Code {
-	case 200, 206, 304, 400, 404, 405, 412, 416, 503:
+	case 200, 206, 304, 400, 404, 405, 410, 412, 416, 503:
 	default:
 		t.Fatalf("status %d: %s", rec.Code, rec.Body)
 	}

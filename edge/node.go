@@ -122,7 +122,7 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 	}
 	background("sites", n.engine.Run)
-	background("purge log", func(ctx context.Context) error { return n.cfg.Log.Follow(ctx, n.engine.Position(), n.engine) })
+	background("purge log", n.follow)
 	background("load", n.load.run)
 	background("reports", n.reporter.Run)
 	background("listener", func(ctx context.Context) error { return n.server.Serve(ctx, n.cfg.Listener, n.cfg.Grace) })
@@ -136,6 +136,27 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.server.Close()
 	return errors.Join(err, n.engine.Close(), logged())
+}
+
+// erasePause is how long a disk that did not erase is left alone before it is asked again.
+const erasePause = 5 * time.Second
+
+// follow follows the log. What the disk does not erase is tried again for ever: until then the node stands before that entry, and everybody sees it.
+func (n *Node) follow(ctx context.Context) error {
+	for {
+		err := n.cfg.Log.Follow(ctx, n.engine.Position(), n.engine)
+		if !errors.Is(err, cache.ErrNotErased) {
+			return err
+		}
+		n.cfg.Logger.Error("the disk does not erase what it must; trying again, and following no further until it does", "err", err)
+		t := n.cfg.Clock.NewTimer(erasePause)
+		select {
+		case <-t.C():
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
 }
 
 // runAccessLog starts the access log, which has to outlive everything that writes to it; the function ends it and waits.

@@ -179,10 +179,20 @@ func (x *exchange) resolve() *failure {
 	p, o, err := x.s.engine.Resolve(x.ctx, x.site, x.path, x.version)
 	x.outcome = o
 	if err != nil {
+		if x.version != "" && o.Reason == cache.ReasonAbsent && x.removed() {
+			x.outcome.Reason = cache.ReasonDeleted
+		}
 		return x.originFailure(err)
 	}
 	x.pointer = p
 	return nil
+}
+
+// removed reports whether a version that there is no record of was one once: the path has gone on to a later one. What was never issued cannot be told
+// from what was removed, and nobody has its URL.
+func (x *exchange) removed() bool {
+	head, _, _ := x.s.engine.Resolve(x.ctx, x.site, x.path, "")
+	return head != nil && head.Version >= x.version
 }
 
 // originFailure words an error of Resolve or Locate; x.outcome has the reason.
@@ -190,7 +200,7 @@ func (x *exchange) originFailure(err error) *failure {
 	switch x.outcome.Reason {
 	case cache.ReasonAbsent, cache.ReasonDeleted:
 		if x.version != "" && x.outcome.Reason == cache.ReasonDeleted {
-			return fail(http.StatusGone, x.outcome.Reason, "This version of the file has been deleted.")
+			return fail(http.StatusGone, x.outcome.Reason, "This version of the file has been removed.")
 		}
 		return fail(http.StatusNotFound, x.outcome.Reason, "There is no file at this address.")
 	case cache.ReasonRefused:

@@ -10,6 +10,7 @@ import (
 
 	"perigee/edge/cache/cachetest"
 	"perigee/object"
+	"perigee/purge"
 )
 
 func TestMethods(t *testing.T) { overBoth(t, testMethods) }
@@ -183,10 +184,15 @@ func testImmutableURLs(t *testing.T, newWeb opener) {
 	if got := w.ask("GET", url("nonsense", "/x")).Header.Get("Cache-Status"); got != "fra; detail=absent" {
 		t.Errorf("%q", got)
 	}
+	w.o.Delete(object.VersionKey("www", "/dir/file", old.Version))
+	w.apply(purge.Entry{Kind: purge.KindErase, Path: "/dir/file", Versions: []object.Version{old.Version}})
+	if a := w.ask("GET", url(old.Version, "/dir/file")); a.StatusCode != 410 || a.reason() != "deleted" {
+		t.Errorf("a version that was removed: %d %v %s", a.StatusCode, a.Header, a.body)
+	}
 	gone := cachetest.Tombstone("www", "/erased", 1)
 	w.o.PutPointer(gone)
 	a := w.ask("GET", url(gone.Version, "/erased"))
-	if a.StatusCode != 410 || a.reason() != "deleted" || a.Header.Get("Cache-Control") != "no-store" || !strings.Contains(string(a.body), "has been deleted") {
+	if a.StatusCode != 410 || a.reason() != "deleted" || a.Header.Get("Cache-Control") != "no-store" || !strings.Contains(string(a.body), "has been removed") {
 		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
 	}
 }

@@ -20,7 +20,7 @@ func (k *Keeper) carryOut(w http.ResponseWriter, r *http.Request, next http.Hand
 	var instead []byte
 	ctx := context.WithValue(r.Context(), insteadKey{}, &instead)
 	actor := catalog.ActorOf(ctx)
-	actor.Once = once.ID
+	actor.Once = once.Series
 	stop := k.renew(once)
 	defer stop()
 

@@ -36,8 +36,8 @@ const WorkPrefix = "w/"
 // delete it.
 func WorkKey(id UploadID, part string) Key { return Key(WorkPrefix + string(id) + "/" + part) }
 
-// TreeKey is where the encoded Tree of a blob of more than one chunk lies.
-func TreeKey(h Hash) Key { s := h.String(); return Key("t/" + s[:2] + "/" + s) }
+// TreeKey is where the encoded Tree of the blob of that key lies, if it has more than one chunk: it belongs to that object alone, and goes with it.
+func TreeKey(blob Key) Key { return "t/" + blob }
 
 // HeadKey is where the current Pointer of a path lies: mutable, written conditionally.
 func HeadKey(s Site, p Path) Key { return Key("p/" + pathKey(s, p)) }

@@ -322,7 +322,7 @@ func TestKeys(t *testing.T) {
 	s := h.String()
 	for _, c := range []struct{ got, want object.Key }{
 		{object.BlobKey(h), object.Key("b/" + s[:2] + "/" + s)},
-		{object.TreeKey(h), object.Key("t/" + s[:2] + "/" + s)},
+		{object.TreeKey(object.BlobKey(h)), object.Key("t/b/" + s[:2] + "/" + s)},
 		{object.HeadKey("www", "/a"), object.Key("p/www/" + s[:2] + "/" + s)},
 		{object.VersionKey("www", "/a", v), object.Key("v/www/" + s[:2] + "/" + s + "/" + string(v))},
 		{object.SiteKey("www"), "s/www"},

@@ -19,6 +19,9 @@ const (
 	KindTag     Kind = "tag"     // purge of every pointer that carries a tag
 	KindSite    Kind = "site"    // purge of everything of a site
 	KindRules   Kind = "rules"   // a site has a new SiteRecord
+	// KindErase: versions of a path are gone for good, the bucket has their records no more. With Contents, caches destroy those bytes before
+	// they say that they have applied the entry.
+	KindErase Kind = "erase"
 )
 
 // Entry is one change. Exactly the fields its Kind names are set.
@@ -29,10 +32,13 @@ type Entry struct {
 	Site   object.Site `json:"site"`
 
 	Pointer *object.Pointer    `json:"pointer,omitempty"` // KindPointer
-	Path    object.Path        `json:"path,omitempty"`    // KindURL
+	Path    object.Path        `json:"path,omitempty"`    // KindURL, KindErase
 	Prefix  object.Prefix      `json:"prefix,omitempty"`  // KindPrefix
 	Tag     object.Tag         `json:"tag,omitempty"`     // KindTag
 	Record  *object.SiteRecord `json:"record,omitempty"`  // KindRules
+
+	Versions []object.Version `json:"versions,omitempty"` // KindErase, at least one and at most MaxErased
+	Contents []Content        `json:"contents,omitempty"` // KindErase, at most MaxErased
 
 	// Soft asks caches to revalidate before the next use, and allows them to serve what they have if the
 	// origin cannot be reached; a hard purge does not.
@@ -41,6 +47,25 @@ type Entry struct {
 
 	// Prev is the hash of the encoded entry before this one in its stream, zero in the first. The log sets it.
 	Prev object.Hash `json:"prev,omitzero"`
+}
+
+// MaxErased is how many versions, and how many contents, one entry of KindErase may name.
+const MaxErased = 200
+
+// Content says which bytes are to be destroyed, in the words of the pointers that meant them.
+type Content struct {
+	Blob object.Key  `json:"blob"` // where the bucket had them
+	Hash object.Hash `json:"sha256"`
+	Root object.Hash `json:"root"`
+	Size int64       `json:"size"` // bytes
+}
+
+// ContentOf returns what a live pointer means.
+func ContentOf(p *object.Pointer) Content { return Content{p.Blob, p.Hash, p.Root, p.Size} }
+
+// Pointer returns a live pointer of that content: what caches know bytes by.
+func (c Content) Pointer(site object.Site, path object.Path, v object.Version) *object.Pointer {
+	return &object.Pointer{Format: 1, Site: site, Path: path, Version: v, State: object.Live, Hash: c.Hash, Root: c.Root, Size: c.Size, Blob: c.Blob}
 }
 
 // Validate checks that the entry is one of the kinds and complete. Errors wrap object.ErrInvalid.
@@ -69,12 +94,34 @@ func (e *Entry) Validate() error {
 			return fmt.Errorf("log entry %s: %w: it carries no record of its site", e.ID, object.ErrInvalid)
 		}
 		err = e.Record.Validate()
+	case KindErase:
+		err = e.validateErase()
 	case KindSite:
 	default:
 		return fmt.Errorf("log entry %s: %w: kind %q is not known to this version", e.ID, object.ErrInvalid, e.Kind)
 	}
 	if err != nil {
 		return fmt.Errorf("log entry %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+func (e *Entry) validateErase() error {
+	if _, err := object.ParsePath(string(e.Path)); err != nil {
+		return err
+	}
+	if len(e.Versions) == 0 || len(e.Versions) > MaxErased || len(e.Contents) > MaxErased {
+		return fmt.Errorf("%w: it names %d versions and %d contents", object.ErrInvalid, len(e.Versions), len(e.Contents))
+	}
+	for _, v := range e.Versions {
+		if _, err := object.ParseVersion(string(v)); err != nil {
+			return err
+		}
+	}
+	for _, c := range e.Contents {
+		if err := c.Pointer(e.Site, e.Path, e.Versions[0]).Validate(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

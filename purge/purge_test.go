@@ -1,6 +1,7 @@
 package purge_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,16 @@ func TestEntryValidate(t *testing.T) {
 		"tag":     func(e *purge.Entry) { e.Kind, e.Tag = purge.KindTag, "a b" },
 		"prefix":  func(e *purge.Entry) { e.Kind, e.Prefix = purge.KindPrefix, "/a//b/" },
 		"rules":   func(e *purge.Entry) { e.Kind = purge.KindRules },
+		"erase":   func(e *purge.Entry) { e.Kind = purge.KindErase },
+		"erased version": func(e *purge.Entry) {
+			e.Kind, e.Versions = purge.KindErase, []object.Version{"x"}
+		},
+		"erased content": func(e *purge.Entry) {
+			e.Kind, e.Versions, e.Contents = purge.KindErase, []object.Version{object.NextVersion(time.Unix(1, 0), 0, "")}, []purge.Content{{Blob: "p/x"}}
+		},
+		"too much erased": func(e *purge.Entry) {
+			e.Kind, e.Versions = purge.KindErase, slices.Repeat([]object.Version{object.NextVersion(time.Unix(1, 0), 0, "")}, purge.MaxErased+1)
+		},
 	} {
 		e := ok
 		change(&e)
@@ -103,6 +114,10 @@ func TestEntryValidate(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	e := purge.Entry{Format: 1, ID: "1", Kind: purge.KindURL, Site: "www", Path: "/a"}
+	f.Add(e.Encode())
+	h, v := object.HashOf([]byte("x")), object.NextVersion(time.Unix(1, 0), 0, "")
+	e.Kind, e.Versions = purge.KindErase, []object.Version{v}
+	e.Contents = []purge.Content{{Blob: object.BlobKey(h), Hash: h, Root: h, Size: 1}}
 	f.Add(e.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := purge.DecodeEntry(b); err == nil {

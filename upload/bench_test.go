@@ -249,7 +249,7 @@ func (b *bench) consistent() {
 	ctx := b.t.Context()
 	known := map[object.Key]bool{}
 	last := map[string]object.Version{}
-	rows, err := b.cat.Rows(ctx, 0, 0)
+	rows, err := b.cat.Rows(ctx, "", 0)
 	b.must(err)
 	for _, r := range rows {
 		if ptr := r.Entry.Pointer; ptr != nil {
@@ -305,7 +305,7 @@ func (b *bench) checkVersion(ptr object.Pointer, known map[object.Key]bool) {
 		b.t.Errorf("blob %s of %s is not what its pointer says: %v", ptr.Blob, ptr.Path, err)
 	}
 	if object.Chunks(ptr.Size) > 1 {
-		enc, err := b.read(object.TreeKey(ptr.Hash))
+		enc, err := b.read(object.TreeKey(ptr.Blob))
 		if err == nil {
 			_, err = object.DecodeTree(enc, ptr.Size, ptr.Root)
 		}

@@ -173,16 +173,16 @@ func (p *Publisher) putBlob(ctx context.Context, path object.Path, hint string, 
 	default:
 		return blob{}, err
 	}
-	return b, p.putTree(ctx, h)
+	return b, p.putTree(ctx, b.key, h)
 }
 
-// putTree stores the hash tree of a blob of more than one chunk. It follows from the content, so writing it again does no harm.
-func (p *Publisher) putTree(ctx context.Context, h *object.Hasher) error {
+// putTree stores the hash tree of the blob of that key, if it has more than one chunk. It follows from the content, so writing it again does no harm.
+func (p *Publisher) putTree(ctx context.Context, key object.Key, h *object.Hasher) error {
 	if object.Chunks(h.Size()) == 1 {
 		return nil
 	}
-	hash, tree := h.Sum()
-	_, err := p.cfg.Writer.Put(ctx, object.TreeKey(hash), tree.Encode(), origin.PutOptions{})
+	_, tree := h.Sum()
+	_, err := p.cfg.Writer.Put(ctx, object.TreeKey(key), tree.Encode(), origin.PutOptions{})
 	return err
 }
 
@@ -260,7 +260,7 @@ func (p *Publisher) complete(ctx context.Context, id object.UploadID, multipart 
 		return vanished(err)
 	}
 	p.at(afterComplete)
-	return p.putTree(ctx, h)
+	return p.putTree(ctx, object.UploadKey(id), h)
 }
 
 // vanished keeps "there is no such multipart upload" from being taken for "there is no such file".

@@ -38,8 +38,8 @@ type Writer interface {
 
 // Outbox tells when a change has reached the log; *catalog.Outbox is one.
 type Outbox interface {
-	// Wait returns the position of an outbox row as soon as it is in the log, or ctx's error.
-	Wait(ctx context.Context, id int64) (purge.Position, error)
+	// Wait returns the position of an entry of the outbox, by its id, as soon as it is in the log, or ctx's error.
+	Wait(ctx context.Context, entry string) (purge.Position, error)
 }
 
 // Proof tells when a change has reached the edges.

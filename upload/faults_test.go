@@ -221,9 +221,9 @@ func TestLogDown(t *testing.T) {
 	b.log.SetReachable(true)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	rows, err := b.cat.Rows(ctx, 0, 0)
+	rows, err := b.cat.Rows(ctx, "", 0)
 	b.must(err)
-	if pos, err := b.pub.cfg.Outbox.Wait(ctx, rows[len(rows)-1].ID); err != nil || pos.IsZero() {
+	if pos, err := b.pub.cfg.Outbox.Wait(ctx, rows[len(rows)-1].Entry.ID); err != nil || pos.IsZero() {
 		t.Errorf("position %v, %v", pos, err)
 	}
 	b.consistent()

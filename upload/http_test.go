@@ -173,7 +173,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	b.want(b.call("PUT", "/api/v1/sites/www/files/a", noise(1, 21<<20), "Content-Length", "x"), 413) // chunked
-	if rows, err := b.cat.Rows(t.Context(), 0, 0); err != nil || len(rows) != 2 {
+	if rows, err := b.cat.Rows(t.Context(), "", 0); err != nil || len(rows) != 2 {
 		t.Errorf("%d outbox rows, want those of the two sites: %v", len(rows), err)
 	}
 	b.consistent()

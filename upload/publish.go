@@ -62,7 +62,6 @@ type Result struct {
 
 	// Created is set when there was no file at the path before.
 	Created bool `json:"-"`
-	row     int64
 }
 
 // EventKind says what happened to a path.
@@ -200,7 +199,7 @@ func (p *Publisher) record(ctx context.Context, rec object.SiteRecord, kind Even
 			return Result{}, err
 		}
 		p.at(afterReserve)
-		row, err := p.write(ctx, r)
+		entry, err := p.write(ctx, r)
 		if errors.Is(err, errMoved) && try < recordTries {
 			continue
 		}
@@ -210,7 +209,7 @@ func (p *Publisher) record(ctx context.Context, rec object.SiteRecord, kind Even
 		p.at(afterCommit)
 		res := p.result(rec, r.Pointer)
 		res.Created = r.New
-		p.placed(ctx, &res, row)
+		p.placed(ctx, &res, entry)
 		p.announce(kind, res, r.Pointer)
 		return res, nil
 	}
@@ -244,27 +243,27 @@ var errPublished = errors.New("the upload was published already")
 var errMoved = fmt.Errorf("%w: it was changed by another writer", catalog.ErrBusy)
 
 // write does the steps version, head and commit. After an error other than ErrUnsettled the reservation is released.
-func (p *Publisher) write(ctx context.Context, r catalog.Reservation) (row int64, err error) {
+func (p *Publisher) write(ctx context.Context, r catalog.Reservation) (entry string, err error) {
 	body := object.MarshalPointer(&r.Pointer)
 	if err := p.writeVersion(ctx, r, body); err != nil {
-		return 0, p.back(ctx, r, err)
+		return "", p.back(ctx, r, err)
 	}
 	p.at(afterVersion)
 	etag, err := p.writeHead(ctx, r, body)
 	switch {
 	case errors.Is(err, origin.ErrPrecondition):
-		return 0, p.back(ctx, r, p.adopt(ctx, r))
+		return "", p.back(ctx, r, p.adopt(ctx, r))
 	case errors.Is(err, origin.ErrUnknown) || ctx.Err() != nil:
-		return 0, fmt.Errorf("%w: %w", ErrUnsettled, err)
+		return "", fmt.Errorf("%w: %w", ErrUnsettled, err)
 	case err != nil:
-		return 0, p.back(ctx, r, err)
+		return "", p.back(ctx, r, err)
 	}
 	p.at(afterHead)
-	if row, err = p.cfg.Catalog.Commit(ctx, r, etag); err != nil {
+	if entry, err = p.cfg.Catalog.Commit(ctx, r, etag); err != nil {
 		// Also when the reservation was lost: the bucket names this version, and who has the path now may adopt it.
-		return 0, fmt.Errorf("%w: %w", ErrUnsettled, err)
+		return "", fmt.Errorf("%w: %w", ErrUnsettled, err)
 	}
-	return row, nil
+	return entry, nil
 }
 
 func (p *Publisher) writeVersion(ctx context.Context, r catalog.Reservation, body []byte) error {
@@ -316,11 +315,11 @@ func (p *Publisher) adopt(ctx context.Context, r catalog.Reservation) error {
 	if err != nil {
 		return err
 	}
-	row, err := p.cfg.Catalog.Adopt(ctx, r.Pointer.Site, r.Pointer.Path, head, etag)
+	entry, err := p.cfg.Catalog.Adopt(ctx, r.Pointer.Site, r.Pointer.Path, head, etag)
 	if err != nil {
 		return err
 	}
-	p.cfg.Log.Warn("the bucket's head pointer was not what the catalogue had", "site", r.Pointer.Site, "path", r.Pointer.Path, "adopted", row != 0)
+	p.cfg.Log.Warn("the bucket's head pointer was not what the catalogue had", "site", r.Pointer.Site, "path", r.Pointer.Path, "adopted", entry != "")
 	return errMoved
 }
 

@@ -23,12 +23,12 @@ func (p *Publisher) result(rec object.SiteRecord, ptr object.Pointer) Result {
 // versionTag is a version as an entity tag.
 func versionTag(v object.Version) string { return `"` + string(v) + `"` }
 
-// placed fills in where the log has the outbox row, if that is known soon.
-func (p *Publisher) placed(ctx context.Context, res *Result, row int64) {
-	res.row, res.ID = row, p.cfg.Catalog.EntryID(row)
+// placed fills in the change's entry in the log, and where the log has it, if that is known soon.
+func (p *Publisher) placed(ctx context.Context, res *Result, entry string) {
+	res.ID = entry
 	ctx, cancel := context.WithTimeout(ctx, positionTime)
 	defer cancel()
-	if pos, err := p.cfg.Outbox.Wait(ctx, row); err == nil {
+	if pos, err := p.cfg.Outbox.Wait(ctx, entry); err == nil {
 		res.Position = pos
 	}
 }
@@ -39,7 +39,7 @@ func (p *Publisher) prove(ctx context.Context, res *Result, d time.Duration) {
 	defer cancel()
 	done := false
 	if res.Position.IsZero() {
-		if pos, err := p.cfg.Outbox.Wait(ctx, res.row); err == nil {
+		if pos, err := p.cfg.Outbox.Wait(ctx, res.ID); err == nil {
 			res.Position = pos
 		}
 	}

@@ -119,6 +119,6 @@ func (p *Publisher) Purge(ctx context.Context, site object.Site, req catalog.Pur
 		return "", purge.Position{}, err
 	}
 	var res Result
-	p.placed(ctx, &res, order.Outbox)
+	p.placed(ctx, &res, order.ID)
 	return order.ID, res.Position, nil
 }

@@ -82,7 +82,7 @@ func (p *Publisher) settle(ctx context.Context, r catalog.Reservation) error {
 		return fmt.Errorf("settle version %s of %s of site %s: %w", r.Pointer.Version, path, site, err)
 	}
 	if head != nil && head.Version == r.Pointer.Version {
-		row, err := p.cfg.Catalog.Commit(ctx, r, etag)
+		entry, err := p.cfg.Catalog.Commit(ctx, r, etag)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (p *Publisher) settle(ctx context.Context, r catalog.Reservation) error {
 			return err
 		}
 		res := p.result(rec, r.Pointer)
-		res.ID = p.cfg.Catalog.EntryID(row)
+		res.ID = entry
 		p.announce(EventRecovered, res, r.Pointer)
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -23,7 +25,7 @@ type Ledger interface {
 	Audit(ctx context.Context, f catalog.AuditFilter, limit int) ([]catalog.AuditEntry, error)
 	// Note adds an entry to the audit log for a change that the catalogue does not make itself.
 	Note(ctx context.Context, e catalog.AuditEntry) error
-	Purges(ctx context.Context, site object.Site, before int64, limit int) ([]catalog.Purge, error)
+	Purges(ctx context.Context, site object.Site, before catalog.PurgeMark, limit int) ([]catalog.Purge, error)
 }
 
 // note adds an entry to the audit log before an order is answered. It answers the request itself when it returns false: what
@@ -209,13 +211,10 @@ func (s *Server) purges(c *gin.Context) {
 	if !ok {
 		return
 	}
-	var before int64
-	var err error
-	if after != "" {
-		if before, err = strconv.ParseInt(after, 10, 64); err != nil || before < 1 {
-			fail(c, http.StatusBadRequest, "invalid", "cursor="+quoted(c.Query("cursor"))+" is none that a listing gave.")
-			return
-		}
+	before, err := parseMark(after)
+	if err != nil {
+		fail(c, http.StatusBadRequest, "invalid", "cursor="+quoted(c.Query("cursor"))+" is none that a listing gave.")
+		return
 	}
 	var site object.Site
 	if v := c.Query("site"); v != "" {
@@ -236,7 +235,7 @@ func (s *Server) purges(c *gin.Context) {
 			page.Purges = append(page.Purges, purgeView{p.ID, p.Site, p.Created.Format("2006-01-02T15:04:05.000000Z"), p.Request})
 		}
 	}
-	page.Next = nextCursor(len(ps), limit, func() string { return strconv.FormatInt(ps[len(ps)-1].Outbox, 10) })
+	page.Next = nextCursor(len(ps), limit, func() string { return formatMark(ps[len(ps)-1]) })
 	c.JSON(http.StatusOK, page)
 }
 
@@ -256,4 +255,17 @@ func seenPurge(ctx context.Context, site object.Site, r catalog.PurgeRequest) bo
 		}
 	}
 	return true
+}
+
+// The cursor of the list of purges is the time of the last one in microseconds, and its id.
+
+func formatMark(p catalog.Purge) string { return fmt.Sprintf("%d %s", p.Created.UnixMicro(), p.ID) }
+
+func parseMark(cursor string) (m catalog.PurgeMark, err error) {
+	if cursor == "" {
+		return m, nil
+	}
+	us, id, _ := strings.Cut(cursor, " ")
+	n, err := strconv.ParseInt(us, 10, 64)
+	return catalog.PurgeMark{Created: time.UnixMicro(n), ID: id}, err
 }

@@ -110,7 +110,7 @@ func (b *bench) reserve(p object.Pointer) catalog.Reservation {
 
 func etagOf(p object.Pointer) string { return fmt.Sprintf("%q", "e-"+string(p.Version)) }
 
-func (b *bench) commit(r catalog.Reservation) int64 {
+func (b *bench) commit(r catalog.Reservation) string {
 	b.t.Helper()
 	id, err := b.Commit(b.ctx, r, etagOf(r.Pointer))
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *bench) file(site object.Site, path object.Path) catalog.File {
 
 func (b *bench) rows() []catalog.Row {
 	b.t.Helper()
-	rows, err := b.Rows(b.ctx, 0, 0)
+	rows, err := b.Rows(b.ctx, "", 0)
 	if err != nil {
 		b.t.Fatalf("rows: %v", err)
 	}

@@ -279,9 +279,9 @@ func testOnce(t *testing.T, b *bench) {
 	id = catalog.OnceID("k1", "order-2")
 	is("before a crash", begin(id, "p"), catalog.OnceNew)
 	b.clock.step(time.Minute)
-	is("after a crash without an effect", begin(id, "p"), catalog.OnceNew)
+	first = is("after a crash without an effect", begin(id, "p"), catalog.OnceNew)
 	ctx := b.ctx
-	b.ctx = catalog.WithActor(ctx, catalog.Actor{Key: "k1", Once: id})
+	b.ctx = catalog.WithActor(ctx, catalog.Actor{Key: "k1", Once: first.Series})
 	b.publish(content("www", "/a", "1"))
 	b.publish(content("www", "/a", "2"))
 	b.ctx = ctx
@@ -299,7 +299,7 @@ func testOnce(t *testing.T, b *bench) {
 	// Dropped with an effect: the answer is lost, the effect is not made twice.
 	id = catalog.OnceID("k1", "order-3")
 	o = is("new", begin(id, "p"), catalog.OnceNew)
-	b.ctx = catalog.WithActor(ctx, catalog.Actor{Key: "k1", Once: id})
+	b.ctx = catalog.WithActor(ctx, catalog.Actor{Key: "k1", Once: o.Series})
 	b.publish(content("www", "/a", "3"))
 	b.ctx = ctx
 	b.must("drop", b.DropOnce(b.ctx, o))
@@ -342,20 +342,20 @@ func testListPurges(t *testing.T, b *bench) {
 		want = append([]string{p.ID}, want...)
 	}
 	var got []string
-	for before := int64(0); ; {
+	for before := (catalog.PurgeMark{}); ; {
 		ps, err := b.Purges(b.ctx, "", before, 2)
 		b.must("purges", err)
 		if len(ps) == 0 {
 			break
 		}
 		for _, p := range ps {
-			got, before = append(got, p.ID), p.Outbox
+			got, before = append(got, p.ID), catalog.PurgeMark{Created: p.Created, ID: p.ID}
 		}
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("purges %v, want %v", got, want)
 	}
-	if ps, err := b.Purges(b.ctx, "img", 0, 0); err != nil || len(ps) != 2 || ps[0].ID != want[1] {
+	if ps, err := b.Purges(b.ctx, "img", catalog.PurgeMark{}, 0); err != nil || len(ps) != 2 || ps[0].ID != want[1] {
 		t.Errorf("of a site: %v, %v", ps, err)
 	}
 }

@@ -102,11 +102,11 @@ func testCommitTwice(t *testing.T, b *bench) {
 	r := b.reserve(content("www", "/a", "x"))
 	first := b.commit(r)
 	if again := b.commit(r); again != first {
-		t.Errorf("commit gave row %d, then %d", first, again)
+		t.Errorf("commit gave entry %s, then %s", first, again)
 	}
 	b.publish(content("www", "/a", "y"))
 	if again := b.commit(r); again != first {
-		t.Errorf("commit of an older version gave row %d, want %d", again, first)
+		t.Errorf("commit of an older version gave entry %s, want %s", again, first)
 	}
 	if n := len(b.rows()); n != 2 {
 		t.Errorf("%d outbox rows, want 2", n)
@@ -264,7 +264,7 @@ func testConcurrent(t *testing.T, b *bench) {
 	var last object.Version
 	for _, r := range rows {
 		if r.Entry.Kind != purge.KindPointer || r.Entry.Pointer.Version <= last {
-			t.Fatalf("row %d: %s follows %s", r.ID, r.Entry.Pointer.Version, last)
+			t.Fatalf("entry %s: %s follows %s", r.Entry.ID, r.Entry.Pointer.Version, last)
 		}
 		last = r.Entry.Pointer.Version
 	}
@@ -280,8 +280,8 @@ func testAdopt(t *testing.T, b *bench) {
 	newer.Modified = p.Modified.Add(time.Second)
 	id, err := b.Adopt(b.ctx, "www", "/a", &newer, "n")
 	b.must("adopt", err)
-	if f := b.file("www", "/a"); f.Pointer.Version != newer.Version || f.ETag != "n" || id == 0 {
-		t.Errorf("adopted %+v, row %d", f, id)
+	if f := b.file("www", "/a"); f.Pointer.Version != newer.Version || f.ETag != "n" || id == "" {
+		t.Errorf("adopted %+v, entry %q", f, id)
 	}
 	for _, c := range []struct {
 		name string
@@ -290,8 +290,8 @@ func testAdopt(t *testing.T, b *bench) {
 	}{{"same", &newer, "n2"}, {"older", &p, "o"}, {"nothing", nil, ""}} {
 		id, err := b.Adopt(b.ctx, "www", "/a", c.head, c.etag)
 		b.must(c.name, err)
-		if f := b.file("www", "/a"); id != 0 || f.Pointer.Version != newer.Version || f.ETag != c.etag {
-			t.Errorf("%s: %+v, row %d", c.name, f, id)
+		if f := b.file("www", "/a"); id != "" || f.Pointer.Version != newer.Version || f.ETag != c.etag {
+			t.Errorf("%s: %+v, entry %q", c.name, f, id)
 		}
 	}
 	unknown := newer

@@ -11,11 +11,21 @@ import (
 // Apply makes a log entry effective: it implements purge.Sink. The entry is in the journal, together with the position,
 // when Apply returns; a journal that cannot be written does not stop it, for then nothing can be
 // replayed wrongly either: the engine stops writing the journal and says so (see Stats.JournalFailed).
+//
+// The one error, ErrNotErased, is of an entry of purge.KindErase whose bytes the disk does not let go of. It is not in the journal then, and
+// the position stands before it, so that nobody takes it for applied.
 func (e *Engine) Apply(r purge.Record) error {
 	e.mu.Lock()
 	// From here on no prepared answer counts without a look at its name, and that look waits for e.mu.
 	e.tick.Store(uint64(e.table.now) + 1)
 	e.applyToTables(&r.Entry)
+	if r.Kind == purge.KindErase {
+		e.mu.Unlock() // readers of other files need not wait for the disk
+		if err := e.destroy(&r.Entry); err != nil {
+			return err
+		}
+		e.mu.Lock()
+	}
 	e.position = r.Position
 	e.writeJournal(&record{Applied: &appliedRecord{r.Entry, r.Position}})
 	e.mu.Unlock()
@@ -51,6 +61,8 @@ func (e *Engine) applyToTables(en *purge.Entry) {
 		t.raise(epochKey{en.Kind, en.Site, ""}, en.Soft)
 	case purge.KindRules:
 		e.sites.Learn(en.Record)
+	case purge.KindErase:
+		e.forgetVersions(en)
 	}
 }
 

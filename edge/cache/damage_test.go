@@ -117,7 +117,7 @@ func TestDamagedTreeNode(t *testing.T) {
 		}
 		r.idle()
 	}
-	if n := r.o.Reads(object.TreeKey(p.Hash)); n != 2 {
+	if n := r.o.Reads(object.TreeKey(p.Blob)); n != 2 {
 		t.Errorf("%d reads of the tree, want one to begin with and one to heal it", n)
 	}
 }

@@ -109,6 +109,11 @@ type Engine struct {
 
 	flightsMu sync.Mutex
 	flights   map[blobID]*flight
+
+	// fence is held for reading by who gives bytes of a fill to the store, for writing by who marks fills as erased. It comes before flightsMu.
+	fence sync.RWMutex
+	// erasures counts the entries that destroyed bytes: a prepared answer that was begun before one is not kept.
+	erasures atomic.Int64
 }
 
 type counters struct {

@@ -43,7 +43,7 @@ func TestConcurrentMissesMakeOneRead(t *testing.T) {
 	if n := r.o.Reads(head); n != 1 {
 		t.Errorf("%d reads of the pointer", n)
 	}
-	for _, key := range []object.Key{p.Blob, object.TreeKey(p.Hash)} {
+	for _, key := range []object.Key{p.Blob, object.TreeKey(p.Blob)} {
 		if n := r.o.Reads(key); n != 1 {
 			t.Errorf("%d reads of %s", n, key)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"perigee/edge/cache/store"
@@ -38,6 +39,8 @@ type flight struct {
 	id    blobID
 	proof *proof
 	refs  int // bodies and runs; Engine.flightsMu
+	// erased is set when the blob is erased: nothing of this flight may come to the store any more.
+	erased atomic.Bool
 
 	mu       sync.Mutex
 	runs     []*run
@@ -72,8 +75,9 @@ func (e *Engine) flightOf(p *object.Pointer) *flight {
 	f := e.flights[id]
 	if f == nil {
 		f = &flight{
-			e: e, p: p, id: id, proof: newProof(e, p), waiters: map[int64][]*waiter{}, stored: true, moved: make(chan struct{}),
+			e: e, p: p, id: id, waiters: map[int64][]*waiter{}, stored: true, moved: make(chan struct{}),
 		}
+		f.proof = newProof(f)
 		e.flights[id] = f
 	}
 	f.refs++
@@ -103,7 +107,7 @@ func (f *flight) leave() {
 func (f *flight) release() {
 	f.e.flightsMu.Lock()
 	defer f.e.flightsMu.Unlock()
-	if f.refs--; f.refs == 0 {
+	if f.refs--; f.refs == 0 && f.e.flights[f.id] == f {
 		delete(f.e.flights, f.id)
 	}
 }
@@ -298,7 +302,7 @@ func (f *flight) fetch(r *run, s *stream, i int64) error {
 	if err := s.chunk(f.e.ctx, i, buf.data); err != nil {
 		return err
 	}
-	why := f.e.keepChunk(f.id, i, buf.data)
+	why := f.keepChunk(i, buf.data)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.next = i + 1
@@ -316,10 +320,12 @@ func (f *flight) fetch(r *run, s *stream, i int64) error {
 }
 
 // keepChunk gives a verified chunk to the store, and says why that did not work.
-func (e *Engine) keepChunk(id blobID, i int64, data []byte) Reason {
-	var room [maxLabel]byte
-	_, err := e.store.Put(store.Bodies, id.key(uint64(i)), id.label(room[:0], uint64(i)), data)
+func (f *flight) keepChunk(i int64, data []byte) Reason {
+	e := f.e
+	err := f.put(uint64(i), data)
 	switch {
+	case errors.Is(err, errErased):
+		return ReasonErased
 	case err == nil:
 		e.diskWorks()
 		return ""
@@ -328,6 +334,21 @@ func (e *Engine) keepChunk(id blobID, i int64, data []byte) Reason {
 	}
 	e.diskFailed(err)
 	return ReasonDiskFailed
+}
+
+// errErased says that a record was not kept because its blob is erased.
+var errErased = errors.New("the blob is being erased")
+
+// put gives record n of the blob to the store; see Engine.destroy.
+func (f *flight) put(n uint64, data []byte) error {
+	f.e.fence.RLock()
+	defer f.e.fence.RUnlock()
+	if f.erased.Load() {
+		return errErased
+	}
+	var room [maxLabel]byte
+	_, err := f.e.store.Put(store.Bodies, f.id.key(n), f.id.label(room[:0], n), data)
+	return err
 }
 
 // fail ends a run that met an error: everybody who waits for a chunk it had claimed gets it.

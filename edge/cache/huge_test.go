@@ -68,7 +68,7 @@ func (h *huge) Get(_ context.Context, key object.Key, offset, length int64) (io.
 	switch key {
 	case h.p.Blob:
 		return io.NopCloser(h.read(offset, length)), nil
-	case object.TreeKey(h.p.Hash):
+	case object.TreeKey(h.p.Blob):
 		return io.NopCloser(bytes.NewReader(h.tree[offset : offset+length])), nil
 	}
 	return nil, fs.ErrNotExist

@@ -21,7 +21,7 @@ var errSilent = fmt.Errorf("no answer: %w", context.DeadlineExceeded)
 func TestDamagedOriginIsNeitherStoredNorServed(t *testing.T) {
 	data := cachetest.Bytes(3*mib+500, 1)
 	good := cachetest.Pointer("www", "/file", 1, data)
-	tree := object.TreeKey(good.Hash)
+	tree := object.TreeKey(good.Blob)
 	head := object.HeadKey("www", "/file")
 	for _, c := range []struct {
 		name   string
@@ -132,7 +132,7 @@ func TestCutBodyIsResumedAtItsChunk(t *testing.T) {
 		if n := r.e.Stats().OriginBytes; n > p.Size+object.TreeSize(p.Size)+2*1000 {
 			t.Errorf("%d bytes read for %d", n, p.Size)
 		}
-		if n := r.o.Reads(object.TreeKey(p.Hash)); n != 1 {
+		if n := r.o.Reads(object.TreeKey(p.Blob)); n != 1 {
 			t.Errorf("%d reads of the tree", n)
 		}
 		expect(t, r.mustGet("/file", data), "hit disk")
@@ -181,7 +181,7 @@ func TestPointerWithAnotherRootIsNotServedTheFirstOnesBytes(t *testing.T) {
 			h := object.NewHasher()
 			h.Write(forged)
 			_, tree := h.Sum()
-			r.o.Put(object.TreeKey(good.Hash), tree.Encode())
+			r.o.Put(object.TreeKey(good.Blob), tree.Encode())
 			if got, _, err := r.readAll(lie); err != nil || !bytes.Equal(got, forged) {
 				t.Fatalf("%v", err)
 			}
@@ -217,7 +217,7 @@ func TestPointerWithAnotherSizeIsAnotherBlob(t *testing.T) {
 		h := object.NewHasher()
 		h.Write(longer)
 		_, tree := h.Sum()
-		r.o.Put(object.TreeKey(good.Hash), tree.Encode())
+		r.o.Put(object.TreeKey(good.Blob), tree.Encode())
 		if got, _, err := r.readAll(lie); err != nil || !bytes.Equal(got, longer) {
 			t.Fatalf("%v", err)
 		}

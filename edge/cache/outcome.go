@@ -31,6 +31,7 @@ const (
 	ReasonPartlyHeld    Reason = "partly-held"        // had some of the bytes asked for
 	ReasonNotAdmitted   Reason = "not-admitted"       // passed through: too seldom asked for to make room for it
 	ReasonDiskFailed    Reason = "disk-failed"        // passed through
+	ReasonErased        Reason = "erased"             // passed through: it was erased while it was on its way
 	ReasonHealed        Reason = "damaged-on-disk"    // was found damaged and fetched again
 	ReasonOriginDown    Reason = "origin-unreachable" // the origin did not answer
 	ReasonOriginTimeout Reason = "origin-timeout"     // the origin did not answer in time

@@ -145,6 +145,7 @@ func (e *Engine) Prepare(site object.Site, path []byte, version object.Version, 
 		return
 	}
 	k := nameKey{site, p.Path, version}
+	erasures := e.erasures.Load()
 	e.mu.Lock()
 	n, ok := e.table.names.peek(k)
 	ok = ok && e.judge(k, n) == good && n.pointer != nil && n.pointer.Version == p.Version && n.pointer.Hash == p.Hash
@@ -168,6 +169,9 @@ func (e *Engine) Prepare(site object.Site, path []byte, version object.Version, 
 	}
 	var idRoom [maxPreparedKey]byte
 	e.ram.Put(h, key, now, marksOf(p), head, body, appendID(idRoom[:0], k), []byte(p.Version))
+	if e.erasures.Load() != erasures { // these may be bytes that were to be destroyed, put behind the back of who emptied memory
+		e.ram.Drop(h, key)
+	}
 }
 
 // recallPrepared returns the entry that has the blob of p under the path as it is usually written.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"perigee/edge/cache/store"
 	"perigee/object"
 )
 
@@ -15,9 +14,10 @@ import (
 // others: from the store, or from the origin and then into the store. A seek in a file of 100 GB takes two nodes of
 // 32 KiB at most. It is safe for concurrent use.
 type proof struct {
-	e  *Engine
-	p  *object.Pointer
-	id blobID
+	flight *flight // whose blob it is
+	e      *Engine
+	p      *object.Pointer
+	id     blobID
 
 	mu    sync.Mutex
 	nodes map[object.TreeNode][]byte // verified; at most proofNodes
@@ -27,8 +27,8 @@ type proof struct {
 // again from the disk, no more.
 const proofNodes = 16
 
-func newProof(e *Engine, p *object.Pointer) *proof {
-	return &proof{e: e, p: p, id: idOf(p), nodes: map[object.TreeNode][]byte{}}
+func newProof(f *flight) *proof {
+	return &proof{flight: f, e: f.e, p: f.p, id: f.id, nodes: map[object.TreeNode][]byte{}}
 }
 
 // chunk returns the hash of chunk i.
@@ -103,16 +103,14 @@ func (f *proof) stored(n object.TreeNode) []byte {
 }
 
 func (f *proof) keep(n object.TreeNode, b []byte) {
-	var room [maxLabel]byte
-	number := nodeNumber(n)
 	// A node that is not kept is read again from the origin: nothing is lost, and chunks that fail to be stored are counted.
-	_, _ = f.e.store.Put(store.Bodies, f.id.key(number), f.id.label(room[:0], number), b)
+	_ = f.flight.put(nodeNumber(n), b)
 }
 
 // fetch reads a node from the origin.
 func (f *proof) fetch(ctx context.Context, n object.TreeNode) ([]byte, error) {
 	off, length := n.Span(f.id.size)
-	s, err := f.e.origin.Get(ctx, object.TreeKey(f.id.hash), off, length)
+	s, err := f.e.origin.Get(ctx, object.TreeKey(f.p.Blob), off, length)
 	if err != nil {
 		return nil, fmt.Errorf("read hash tree of %s%s: %w", f.p.Site, f.p.Path, err)
 	}

@@ -27,6 +27,7 @@ type call struct {
 	asked     time.Time // the same, by the clock
 	purged    marks     // changes of this very name that came after the read began
 	overtaken bool      // the answer may be from before a change that has been applied: nobody joins any more
+	erased    bool      // the name was erased meanwhile: whatever the answer is, there is no such version
 	pointer   *object.Pointer
 	err       error
 }
@@ -179,6 +180,7 @@ func (e *Engine) fetch(k nameKey, c *call) {
 	}
 	e.bucketFailed = e.never
 	switch {
+	case c.erased && (err == nil || errors.Is(err, fs.ErrNotExist)): // c.pointer stays nil, and nothing is kept
 	case err == nil:
 		c.pointer = e.admit(k, p, c)
 	case errors.Is(err, fs.ErrNotExist):

@@ -38,7 +38,7 @@ CREATE TABLE versions (
 	blob      TEXT NOT NULL, -- key in the bucket; empty in a tombstone
 	size      INTEGER NOT NULL,
 	pointer   TEXT NOT NULL,
-	outbox_id INTEGER NOT NULL,
+	entry     TEXT NOT NULL, -- id of its log entry
 	PRIMARY KEY (site, path, version)
 ) WITHOUT ROWID;
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
@@ -86,12 +86,10 @@ CREATE TABLE purges (
 	id        TEXT NOT NULL PRIMARY KEY, -- of the last of its entries
 	site      TEXT NOT NULL,
 	request   TEXT NOT NULL,
-	created   INTEGER NOT NULL,
-	outbox_id INTEGER NOT NULL
+	created   INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX purges_created ON purges (created);
-CREATE INDEX purges_order ON purges (outbox_id);
-CREATE INDEX purges_site ON purges (site, outbox_id);
+CREATE INDEX purges_created ON purges (created, id);
+CREATE INDEX purges_site ON purges (site, created, id);
 
 -- What a site uses and may use; 0 is no limit.
 CREATE TABLE site_usage (
@@ -116,8 +114,10 @@ CREATE TABLE audit (
 	site     TEXT NOT NULL,
 	object   TEXT NOT NULL,
 	outcome  TEXT NOT NULL,
-	detail   TEXT NOT NULL
+	detail   TEXT NOT NULL,
+	once     TEXT NOT NULL -- the idempotency record of its request
 ) WITHOUT ROWID;
+CREATE INDEX audit_once ON audit (once, id) WHERE once <> '';
 CREATE INDEX audit_site ON audit (site, id);
 CREATE INDEX audit_key ON audit (key_id, id);
 
@@ -127,11 +127,11 @@ CREATE TABLE idempotency (
 	owner       TEXT NOT NULL,
 	fingerprint TEXT NOT NULL,
 	state       TEXT NOT NULL,
-	effect      TEXT NOT NULL, -- the audit entry of its first change
+	series      TEXT NOT NULL, -- names it in the audit log
 	run         TEXT NOT NULL,
 	holder      TEXT NOT NULL,
 	created     INTEGER NOT NULL,
-	until       INTEGER NOT NULL, -- when a running one counts as abandoned
+	ends        INTEGER NOT NULL, -- when a running one counts as abandoned
 	status      INTEGER NOT NULL,
 	header      TEXT NOT NULL,
 	body        TEXT NOT NULL,

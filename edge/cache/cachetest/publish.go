@@ -69,7 +69,7 @@ func (o *Origin) PutBlob(data []byte) {
 	hash, tree := hashes(data)
 	o.Put(object.BlobKey(hash), data)
 	if enc := tree.Encode(); len(enc) > 0 {
-		o.Put(object.TreeKey(hash), enc)
+		o.Put(object.TreeKey(object.BlobKey(hash)), enc)
 	}
 }
 

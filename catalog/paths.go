@@ -1,0 +1,182 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"perigee/object"
+)
+
+// What the servers have is asked for here: whatever belongs to a path is on the server of the path.
+
+// File returns the current state of a path, which may be a tombstone; fs.ErrNotExist if it was never published.
+func (c *Catalog) File(ctx context.Context, site object.Site, path object.Path) (File, error) {
+	return c.of(site, path).file(ctx, site, path)
+}
+
+// Check reports whether cond holds for the path as it is now; the error wraps ErrPrecondition if not. Reserve checks
+// again: this is for refusing a body before it is read.
+func (c *Catalog) Check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
+	return c.of(site, path).check(ctx, site, path, cond)
+}
+
+// ListFiles returns up to limit (at most 1,000) live files of a site whose paths start with prefix, in the order of
+// their bytes, those after the given path. Every path starts with '/', so a prefix that does not matches nothing. The
+// cost does not depend on how many files come before.
+func (c *Catalog) ListFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, error) {
+	return c.home().listFiles(ctx, site, prefix, after, limit)
+}
+
+// Recent returns up to limit live files of all sites, the one that changed last first.
+func (c *Catalog) Recent(ctx context.Context, limit int) ([]File, error) {
+	return c.home().recent(ctx, limit)
+}
+
+// Versions returns up to limit versions of a path, tombstones included, the newest first, those older than before
+// ("" for all). A path that was never published has none and is no error.
+func (c *Catalog) Versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, error) {
+	return c.of(site, path).versions(ctx, site, path, before, limit)
+}
+
+// Version returns one version of a path; fs.ErrNotExist if there is none.
+func (c *Catalog) Version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
+	return c.of(site, path).version(ctx, site, path, v)
+}
+
+// Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
+// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
+// if the holder is stale, else after BusyWait.
+func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
+	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
+	deadline := c.cfg.Clock.Now().Add(c.cfg.BusyWait)
+	var ended <-chan struct{}
+	for {
+		res, err := c.of(key.site, key.path).tryReserve(ctx, ch)
+		var busy *BusyError
+		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
+			return res, err
+		}
+		if ended == nil {
+			// The reservation may have ended since: look again before waiting.
+			ended = c.ended(key)
+			continue
+		}
+		if err := c.pause(ctx, ended); err != nil {
+			return Reservation{}, fmt.Errorf("reserve %s of site %s: %w", key.path, key.site, err)
+		}
+		ended = nil
+	}
+}
+
+// pause waits until ended is closed, or a little while: another process may have ended the reservation.
+func (c *Catalog) pause(ctx context.Context, ended <-chan struct{}) error {
+	t := c.cfg.Clock.NewTimer(100 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// ended returns a channel that is closed when a reservation of the path ends in this process.
+func (c *Catalog) ended(key pathKey) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.waiters[key]
+	if ch == nil {
+		ch = make(chan struct{})
+		c.waiters[key] = ch
+	}
+	return ch
+}
+
+func (c *Catalog) end(key pathKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch := c.waiters[key]; ch != nil {
+		close(ch)
+		delete(c.waiters, key)
+	}
+}
+
+// Commit records r's pointer as the current state of its path, with the ETag the bucket gave for p/, and returns the
+// id of its log entry. Committing again returns the same id. A reservation that was released meanwhile is committed
+// all the same if nothing else has changed the path since; if something has, the error wraps ErrLost.
+func (c *Catalog) Commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
+	p := &r.Pointer
+	entry, err = c.of(p.Site, p.Path).commit(ctx, r, etag)
+	if err == nil {
+		c.end(pathKey{p.Site, p.Path})
+	}
+	return entry, err
+}
+
+// Release ends r without a change. Only its holder may call it, or who settles it, and only when p/ certainly does not
+// and will not name its version. A reservation that has ended already is no error.
+func (c *Catalog) Release(ctx context.Context, r Reservation) error {
+	p := &r.Pointer
+	err := c.of(p.Site, p.Path).release(ctx, r)
+	if err == nil {
+		c.end(pathKey{p.Site, p.Path})
+	}
+	return err
+}
+
+// Stale returns up to limit reservations whose holders will not finish them.
+func (c *Catalog) Stale(ctx context.Context, limit int) ([]Reservation, error) {
+	return c.home().staleReservations(ctx, limit)
+}
+
+// Adopt makes the catalogue agree with what the bucket was seen to hold at p/: head and its etag, or nil and "" if there
+// is nothing. A head newer than the catalogue's becomes the current version, with a log entry whose id is returned;
+// otherwise only the ETag is noted, so that the next write has the right condition, and the id is "".
+func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
+	return c.of(site, path).adopt(ctx, site, path, head, etag)
+}
+
+// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at.
+func (c *Catalog) OpenUpload(ctx context.Context, u Upload) error {
+	return c.ofUpload(u.ID).openUpload(ctx, u)
+}
+
+// ExtendUpload moves the end of a resumable upload.
+func (c *Catalog) ExtendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
+	return c.ofUpload(id).extendUpload(ctx, id, expires)
+}
+
+// AbandonUpload says that nobody will finish a streamed upload: the sweeper deletes its bytes. It leaves resumable ones alone.
+func (c *Catalog) AbandonUpload(ctx context.Context, id object.UploadID) error {
+	return c.ofUpload(id).abandonUpload(ctx, id)
+}
+
+// ForgetUpload removes the note, after the bytes are gone.
+func (c *Catalog) ForgetUpload(ctx context.Context, id object.UploadID) error {
+	return c.ofUpload(id).forgetUpload(ctx, id)
+}
+
+// Upload returns the note of an upload; fs.ErrNotExist if there is none.
+func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error) {
+	return c.ofUpload(id).upload(ctx, id)
+}
+
+// StaleUploads returns up to limit uploads whose bytes, or whose note, are to be removed: streamed ones that were
+// abandoned or whose process is gone, and resumable ones that have expired. Uploads that a reservation still stands
+// for are left out: settle those first.
+func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error) {
+	return c.home().staleUploads(ctx, limit)
+}
+
+// Referenced reports whether any version of any file has its bytes under blob.
+func (c *Catalog) Referenced(ctx context.Context, blob object.Key) (bool, error) {
+	return c.home().referenced(ctx, blob)
+}
+
+// Uploads returns up to limit (at most 1,000) uploads that are not streamed, in the order of their IDs, those after the given one.
+func (c *Catalog) Uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
+	return c.home().uploads(ctx, after, limit)
+}

@@ -1,0 +1,116 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// server is one database with the tables of the catalogue. It knows its own rows and no other server; Catalog decides
+// which one is asked. Its methods are safe for concurrent use.
+type server struct {
+	cfg    Config
+	id     string // random, made with the database; begins the ids of its log entries
+	holder string // names this run of the program in rows that die with it
+	lock   *os.File
+	write  *sql.DB // one connection
+	read   *sql.DB
+
+	// enqueued has a value when there may be new outbox rows.
+	enqueued chan struct{}
+
+	mu sync.Mutex
+	// appended are rows of the outbox that are in the log and not yet recorded as such.
+	appended map[int64]Row
+}
+
+// close closes the database and lets another process open it.
+func (s *server) close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close catalogue: %w", err)
+	}
+	return nil
+}
+
+// change runs f in a transaction of the writer: committed when f returns nil, rolled back when it does not.
+func (s *server) change(ctx context.Context, what string, f func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := f(tx); err != nil {
+		// The transaction is gone either way; why f failed is what matters.
+		_ = tx.Rollback()
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// querier is what *sql.DB and *sql.Tx have in common.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// scanner is what *sql.Row and *sql.Rows have in common.
+type scanner interface{ Scan(dest ...any) error }
+
+// missing turns the driver's word for no row into ours.
+func missing(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fs.ErrNotExist
+	}
+	return err
+}
+
+// maxPage is the most rows any listing returns.
+const maxPage = 1000
+
+func page(limit int) int {
+	if limit <= 0 || limit > maxPage {
+		return maxPage
+	}
+	return limit
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
