@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -60,6 +61,9 @@ func mayWrite(ctx context.Context, site object.Site, path object.Path) error {
 	}
 	return keys.CheckUnder(ctx, keys.ScopePublish, site, string(path))
 }
+
+// Resumes reports whether a request belongs to the resumable uploads, which have their own way of being sent again.
+func Resumes(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, uploadsRoute) }
 
 // denied returns err as the keys.Denied it is, if it is one.
 func denied(err error) (*keys.Denied, bool) {

@@ -95,6 +95,18 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 	return web.NewProof(id, at, p.Tracker.Proof(id, at, p.expected())), nil
 }
 
+// Subject implements web.Purges.
+func (p proofs) Subject(ctx context.Context, id string) (object.Site, string, error) {
+	r, err := p.catalog.Row(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	if r.Entry.Pointer != nil {
+		return r.Entry.Site, string(r.Entry.Pointer.Path), nil
+	}
+	return r.Entry.Site, string(r.Entry.Path) + string(r.Entry.Prefix), nil // it has one of the two, or neither
+}
+
 // sites is the list of sites as the console sees it.
 type sites struct {
 	*upload.Publisher

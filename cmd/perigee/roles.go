@@ -20,6 +20,7 @@ import (
 	"perigee/fleet/admin"
 	"perigee/fleet/bus"
 	"perigee/fleet/latency"
+	"perigee/idempotency"
 	"perigee/keys"
 	"perigee/object"
 	"perigee/origin"
@@ -103,12 +104,14 @@ type api struct {
 	r       *role
 	m       *member
 	ring    *keys.Ring
+	store   *noted
 	catalog *catalog.Catalog
 	writer  *origin.Writer
 	log     *bus.Log
 	outbox  *catalog.Outbox
 	pub     *upload.Publisher
 	console *web.Server
+	once    *idempotency.Keeper
 	// prepared is closed when bucket and default site are there.
 	prepared chan struct{}
 	declared []object.SiteRecord // by the configuration
@@ -118,7 +121,8 @@ type api struct {
 func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.Node, error) {
 	a := &api{r: r, m: m, prepared: make(chan struct{})}
 	var err error
-	a.ring, err = keys.Open(keys.Config{File: r.cfg.API.KeysFile, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
+	a.store = &noted{FileStore: keys.NewFileStore(r.cfg.API.KeysFile)}
+	a.ring, err = keys.Open(keys.Config{Store: a.store, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,6 +144,7 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	r.start("purge log", a.log.Run)
 	r.start("publishing", a.publish)
 	r.start("live events", a.console.Run)
+	r.start("retention", a.expire)
 	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
 	return ln, &admin.Node{Ready: a.ready, Metrics: admin.NewRegistry()}, nil
 }
@@ -156,6 +161,10 @@ func (a *api) build(ctx context.Context) error {
 		return err
 	}
 	r.onStop("catalogue", a.catalog.Close)
+	a.store.log = a.catalog
+	if a.once, err = idempotency.New(idempotency.Config{Store: a.catalog, Clock: r.clock, Log: r.log, Skip: upload.Resumes}); err != nil {
+		return err
+	}
 	reader, err := origin.NewReader(r.bucket())
 	if err != nil {
 		return err
@@ -196,7 +205,7 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Clock: r.clock, Log: r.log, Version: version(),
+		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
 }
@@ -231,6 +240,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	guard, err := keys.NewGuard(keys.GuardConfig{
 		Ring: a.ring, Listen: ln.Addr().String(), PublicURL: c.API.PublicURL, SessionKey: session, SessionFor: c.API.Session.Std(),
 		Public: web.Public, LoginPage: web.LoginPath, Clock: a.r.clock, Log: a.r.log,
+		Rates: keys.Rates{Requests: float64(c.API.Rate.Requests), Bytes: float64(c.API.Rate.Bytes), Refused: float64(c.API.Rate.Refused), Burst: c.API.Rate.Burst.Std()},
 	})
 	if err != nil {
 		return nil, err
@@ -240,7 +250,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	engine.UseRawPath, engine.UnescapePathValues = true, false
 	a.pub.Register(engine)
 	a.console.Register(engine)
-	return guard.Wrap(engine), nil
+	return guard.Wrap(known(a.once.Wrap(engine))), nil
 }
 
 // sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart.
