@@ -46,8 +46,9 @@ func (c *Catalog) Version(ctx context.Context, site object.Site, path object.Pat
 }
 
 // Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
-// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; and a *BusyError, at once
-// if the holder is stale, else after BusyWait.
+// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; ErrDone for an upload that was
+// published already and ErrTaken for one that has another fence by now; and a *BusyError, at once if the holder is stale, else
+// after BusyWait.
 func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 	key := pathKey{ch.Pointer.Site, ch.Pointer.Path}
 	deadline := c.cfg.Clock.Now().Add(c.cfg.BusyWait)
@@ -139,12 +140,36 @@ func (c *Catalog) Adopt(ctx context.Context, site object.Site, path object.Path,
 	return c.of(site, path).adopt(ctx, site, path, head, etag)
 }
 
-// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at.
-func (c *Catalog) OpenUpload(ctx context.Context, u Upload) error {
+// OpenUpload notes an upload before its first byte is stored. State and Version of u are not looked at. Unless it is streamed, it is
+// leased to the caller.
+func (c *Catalog) OpenUpload(ctx context.Context, u Upload) (Lease, error) {
 	return c.ofUpload(u.ID).openUpload(ctx, u)
 }
 
-// ExtendUpload moves the end of a resumable upload.
+// LeaseUpload takes the lease of an upload that is not streamed. A process must not ask for one that another of its requests has: it
+// would get it. Outcomes: a Lease, ErrLeased, fs.ErrNotExist.
+func (c *Catalog) LeaseUpload(ctx context.Context, id object.UploadID) (Lease, error) {
+	return c.ofUpload(id).leaseUpload(ctx, id)
+}
+
+// RenewUpload makes a lease last longer and sets its Until. wanted says that another process asks for the upload. A lease that was
+// taken away, or whose upload is gone, is ErrTaken.
+func (c *Catalog) RenewUpload(ctx context.Context, l *Lease) (wanted bool, err error) {
+	return c.ofUpload(l.Upload.ID).renewUpload(ctx, l)
+}
+
+// ReleaseUpload ends a lease and sets when the upload may be deleted. One that was lost is no error: it has ended.
+func (c *Catalog) ReleaseUpload(ctx context.Context, l Lease, expires time.Time) error {
+	return c.ofUpload(l.Upload.ID).releaseUpload(ctx, l, expires)
+}
+
+// RetireUpload ends an upload under its lease, after its bytes are gone. The note says until the given time that there was one, so that
+// whoever asks for it learns that it has gone for good.
+func (c *Catalog) RetireUpload(ctx context.Context, l Lease, until time.Time) error {
+	return c.ofUpload(l.Upload.ID).retireUpload(ctx, l, until)
+}
+
+// ExtendUpload moves the end of an upload's life.
 func (c *Catalog) ExtendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
 	return c.ofUpload(id).extendUpload(ctx, id, expires)
 }
@@ -165,7 +190,7 @@ func (c *Catalog) Upload(ctx context.Context, id object.UploadID) (Upload, error
 }
 
 // StaleUploads returns up to limit uploads whose bytes, or whose note, are to be removed: streamed ones that were
-// abandoned or whose process is gone, and resumable ones that have expired. Uploads that a reservation still stands
+// abandoned or whose process is gone, and others that have expired, leased or not. Uploads that a reservation still stands
 // for are left out: settle those first.
 func (c *Catalog) StaleUploads(ctx context.Context, limit int) ([]Upload, error) {
 	return c.home().staleUploads(ctx, limit)

@@ -40,7 +40,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"versions":  `SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
 		"pending":   rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`,
 		"streamed":  uploadColumns + ` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')` + unreserved,
-		"resumable": uploadColumns + ` WHERE expires <= $1 AND kind = 'resumable'` + unreserved,
+		"resumable": uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved,
 		"reference": `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
 	} {
 		for _, step := range plan(t, c.home().read, query) {

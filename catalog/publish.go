@@ -38,6 +38,8 @@ type Change struct {
 	Pointer object.Pointer
 	// Upload is the upload that Commit forgets or marks as done; may be empty.
 	Upload object.UploadID
+	// Fence is that of the lease under which Upload was finished; 0 for a streamed one.
+	Fence int64
 	// Condition is checked in the same transaction.
 	Condition Condition
 	// Action is what the audit log calls the change; FilePublished or FileDeleted if it is empty.
@@ -50,6 +52,9 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 	p := ch.Pointer
 	res := Reservation{Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder, begun: begunBy(ActorOf(ctx), ch.Action)}
 	err := s.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
+			return err
+		}
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

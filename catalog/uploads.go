@@ -19,6 +19,8 @@ const (
 	// Resumable uploads live until they expire, through restarts. Once done, their row still tells a client that missed
 	// the answer what became of them.
 	Resumable UploadKind = "resumable"
+	// Direct uploads are resumable ones whose bytes clients send to the bucket themselves.
+	Direct UploadKind = "direct"
 )
 
 // UploadState says how far an upload is.
@@ -29,6 +31,7 @@ const (
 	UploadOpen      UploadState = "open"
 	UploadDone      UploadState = "done"      // Commit has recorded it as Version
 	UploadAbandoned UploadState = "abandoned" // its bytes are to be deleted
+	UploadGone      UploadState = "gone"      // given up or expired: its bytes are deleted
 )
 
 // Upload notes that something of an upload is, or may be, in the bucket.
@@ -42,21 +45,31 @@ type Upload struct {
 	Version object.Version
 	// Metadata is the Upload-Metadata of a resumable upload, as it was sent.
 	Metadata string
-	// Expires is when a resumable upload may be deleted; zero in a streamed one.
+	// Concat is the Upload-Concat of a resumable upload, as it was sent. One that is "partial" has no site and no path.
+	Concat string
+	// Expires is when an upload may be deleted; zero in a streamed one.
 	Expires time.Time
+	// Owner is the id of the API key that began it; OpenUpload takes it from the context.
+	Owner string
 }
 
 // openUpload is Catalog.OpenUpload of this server.
-func (s *server) openUpload(ctx context.Context, u Upload) error {
-	var expires int64
+func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
+	u.State, u.Version, u.Owner = UploadOpen, "", ActorOf(ctx).Key
+	l := Lease{Upload: u}
+	var expires, leased int64
 	if !u.Expires.IsZero() {
 		expires = u.Expires.UnixMicro()
 	}
-	return s.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
+	if u.Kind != Streamed {
+		l.Fence, l.Until = 1, s.leaseEnd(s.cfg.Clock.Now())
+		leased = micros(l.Until)
+	}
+	return l, s.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, holder, expires)
-			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7)`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, s.holder, expires)
+			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted, owner)
+			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7, $8, $9, 0, $7, $10, 0, $11)`,
+			u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased, u.Owner)
 		return err
 	})
 }
@@ -91,11 +104,11 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3, leased = 0 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
 	return err
 }
 
-const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, expires FROM uploads`
+const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires, owner FROM uploads`
 
 // upload is Catalog.Upload of this server.
 func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, error) {
@@ -125,7 +138,7 @@ func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) 
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
 	resumable, err := collect(ctx, s.read, scanUpload,
-		uploadColumns+` WHERE expires <= $1 AND kind = 'resumable'`+unreserved, s.cfg.Clock.Now().UnixMicro(), page(limit))
+		uploadColumns+` WHERE expires <= $1 AND kind <> 'streamed'`+unreserved, s.cfg.Clock.Now().UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list stale uploads: %w", err)
 	}
@@ -135,7 +148,7 @@ func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) 
 func scanUpload(s scanner) (Upload, error) {
 	var u Upload
 	var expires int64
-	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &expires); err != nil {
+	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &u.Concat, &expires, &u.Owner); err != nil {
 		return Upload{}, err
 	}
 	u.Expires = fromMicros(expires)

@@ -211,6 +211,20 @@ func (h *Hasher) Sum() (Hash, *Tree) {
 	return Hash(h.whole.Sum(nil)), NewTree(h.size, leaves)
 }
 
+// Clone returns a Hasher that has seen the same bytes. The two go on independently; what they share is never written again, so that
+// a clone costs a few hundred bytes however much was hashed.
+func (h *Hasher) Clone() *Hasher {
+	return &Hasher{whole: cloned(h.whole), chunk: cloned(h.chunk), size: h.size, leaves: h.leaves[:len(h.leaves):len(h.leaves)]}
+}
+
+func cloned(h hash.Hash) hash.Hash {
+	c, err := h.(hash.Cloner).Clone()
+	if err != nil {
+		panic("object: a SHA-256 always clones: " + err.Error())
+	}
+	return c
+}
+
 const hasherMagic = "pgh1"
 
 // MarshalBinary saves the state: 32 bytes for each full chunk plus about 250.

@@ -32,7 +32,7 @@ func UploadKey(id UploadID) Key { return Key("u/" + id) }
 // WorkPrefix begins the keys of unfinished resumable uploads.
 const WorkPrefix = "w/"
 
-// WorkKey is a scratch object of an unfinished resumable upload: "state" or "tail". Completion and expiry
+// WorkKey is a scratch object of an unfinished resumable upload: "state", or a "tail-" with a number. Completion and expiry
 // delete it.
 func WorkKey(id UploadID, part string) Key { return Key(WorkPrefix + string(id) + "/" + part) }
 

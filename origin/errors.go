@@ -31,6 +31,8 @@ var (
 	ErrUnavailable = errors.New("the bucket is unavailable")
 	// ErrTimeout is the ErrUnavailable of a store that kept silent for longer than Config.Silence.
 	ErrTimeout = fmt.Errorf("%w: no answer in time", ErrUnavailable)
+	// ErrParts says that a multipart upload does not have the parts that were to complete it. It stays as it is.
+	ErrParts = errors.New("the upload has other parts")
 	// ErrUnknown says that a conditional write may or may not have happened, and that the store could not be asked
 	// afterwards. Read the object before deciding anything.
 	ErrUnknown = errors.New("it is unknown whether the write happened")
@@ -72,6 +74,8 @@ func classify(status int, code, message string) *fault {
 		f.kind = fs.ErrNotExist
 	case "PreconditionFailed":
 		f.kind = ErrPrecondition
+	case "InvalidPart", "InvalidPartOrder":
+		f.kind = ErrParts
 	case "InvalidRange":
 		f.kind = ErrRange
 	case "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded":

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/keys"
 	"perigee/object"
 )
@@ -29,29 +30,64 @@ func (p *Publisher) allowed(c *gin.Context) {
 	}
 }
 
-// ownUpload is the middleware of the routes of one upload: it must be of a path that the key may publish. Another's
-// upload does not exist for it.
+// ownUpload is the middleware of the routes of uploads: one that a request names must be the sender's.
 func (p *Publisher) ownUpload(c *gin.Context) {
+	id, err := object.ParseUploadID(c.Param("id"))
+	if err != nil || c.Request.Method == http.MethodOptions {
+		return // it names none; the handler says so
+	}
 	ctx := c.Request.Context()
-	if err := keys.Check(ctx, keys.ScopePublish); err != nil && c.Request.Method != http.MethodOptions {
-		p.fail(c, "check the key", err)
-		return
-	}
-	id, _ := keys.FromContext(ctx)
-	if id.Whole() || c.Request.Method == http.MethodOptions {
-		return
-	}
-	uid, err := object.ParseUploadID(c.Param("id"))
-	if err != nil {
-		return // the handler says so
-	}
-	u, err := p.cfg.Catalog.Upload(ctx, uid)
-	if err == nil && !id.Under(u.Site, string(u.Path)) {
-		err = fmt.Errorf("upload %s: %w", uid, fs.ErrNotExist)
+	if err = keys.Check(ctx, keys.ScopePublish); err == nil {
+		err = p.owned(ctx, id)
 	}
 	if err != nil {
 		p.fail(c, "look for an upload", err)
 	}
+}
+
+// owned returns nil if the sender may go on with an upload: its path is one to publish to or, while it has none, it began
+// the upload itself. Another's upload does not exist for it.
+func (p *Publisher) owned(ctx context.Context, id object.UploadID) error {
+	who, ok := keys.FromContext(ctx)
+	if !ok || who.Whole() {
+		return nil
+	}
+	u, err := p.cfg.Catalog.Upload(ctx, id)
+	if err == nil && !mine(&who, u) {
+		err = fmt.Errorf("upload %s: %w", id, fs.ErrNotExist)
+	}
+	return err
+}
+
+func mine(who *keys.Identity, u catalog.Upload) bool {
+	if u.Site == "" {
+		return who.Whole() || u.Owner == who.ID
+	}
+	return who.Under(u.Site, string(u.Path))
+}
+
+// welcome returns nil if the sender may publish a file of that size to a path, as far as that can be said before its bytes
+// come; a size of -1 is not known.
+func (p *Publisher) welcome(ctx context.Context, site object.Site, path object.Path, size int64) error {
+	if err := mayWrite(ctx, site, path); err != nil {
+		return err
+	}
+	_, err := p.room(ctx, site, path, size)
+	return err
+}
+
+// partRoom returns nil if a part of a file, which has no path yet, may have that size.
+func (p *Publisher) partRoom(ctx context.Context, size int64) error {
+	id, _ := keys.FromContext(ctx)
+	if id.MaxFile > 0 && size > id.MaxFile {
+		return room{most: id.MaxFile}.exceeded(size)
+	}
+	return nil
+}
+
+// noteGivenUp puts it into the audit log that an upload was given up.
+func (p *Publisher) noteGivenUp(ctx context.Context, u catalog.Upload) error {
+	return p.cfg.Catalog.Note(ctx, catalog.AuditEntry{Action: catalog.UploadGivenUp, Site: u.Site, Object: string(u.Path), Detail: "upload " + string(u.ID)})
 }
 
 // mayWrite returns nil if the sender of a request may publish to the path. What the program does by itself has no sender.
@@ -63,7 +99,9 @@ func mayWrite(ctx context.Context, site object.Site, path object.Path) error {
 }
 
 // Resumes reports whether a request belongs to the resumable uploads, which have their own way of being sent again.
-func Resumes(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, uploadsRoute) }
+func Resumes(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, uploadsRoute) || strings.HasPrefix(r.URL.Path, directRoute)
+}
 
 // denied returns err as the keys.Denied it is, if it is one.
 func denied(err error) (*keys.Denied, bool) {

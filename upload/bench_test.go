@@ -118,6 +118,9 @@ func (b *bench) open() {
 	b.stop = func() { cancel(); <-done }
 
 	cfg := b.cfg
+	if cfg.Patience == 0 {
+		cfg.Patience = 300 * time.Millisecond // a fault of a test stays until the test has seen what it does
+	}
 	cfg.Catalog, cfg.Outbox, cfg.Clock, cfg.Log = b.cat, outbox, b.clock, quiet
 	if cfg.Reader == nil {
 		cfg.Reader = b.reader

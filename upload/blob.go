@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"slices"
 
 	"perigee/catalog"
 	"perigee/object"
@@ -58,7 +60,14 @@ func partSize(size int64) int {
 }
 
 // store streams f's body into the bucket and says where it is.
-func (p *Publisher) store(ctx context.Context, f File) (blob, error) {
+func (p *Publisher) store(ctx context.Context, f File) (blob, error) { return p.storeAs(ctx, "", f) }
+
+// storeAs is store for an upload that is noted already; without an id a large body is noted here.
+func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (blob, error) {
+	f.room = p.bound(f.room)
+	if f.Size > f.room.most {
+		return blob{}, f.room.exceeded(f.Size)
+	}
 	part := partSize(f.Size)
 	if f.Size < 0 && f.AtMost > 0 {
 		part = max(part, partSize(f.AtMost))
@@ -75,14 +84,14 @@ func (p *Publisher) store(ctx context.Context, f File) (blob, error) {
 	}
 	defer hold.release()
 	if f.Size > smallBody {
-		return p.storeLarge(ctx, f, hold, part, nil)
+		return p.storeLarge(ctx, id, f, hold, part, nil)
 	}
 	head, err := readAtMost(f.Body, whole, f.Size >= 0)
 	if err != nil {
 		return blob{}, err
 	}
 	if f.Size < 0 && int64(len(head)) == int64(part) {
-		return p.storeLarge(ctx, f, hold, part, head)
+		return p.storeLarge(ctx, id, f, hold, part, head)
 	}
 	if err := ended(f.Body); err != nil {
 		return blob{}, err
@@ -167,7 +176,10 @@ func (p *Publisher) putBlob(ctx context.Context, path object.Path, hint string, 
 	switch {
 	case err == nil && info.Size == b.size:
 	case err == nil || errors.Is(err, fs.ErrNotExist):
-		if _, err := p.cfg.Writer.Put(ctx, b.key, body, origin.PutOptions{}); err != nil {
+		if err := p.patiently(ctx, func() error {
+			_, err := p.cfg.Writer.Put(ctx, b.key, body, origin.PutOptions{})
+			return err
+		}); err != nil {
 			return blob{}, err
 		}
 	default:
@@ -182,14 +194,19 @@ func (p *Publisher) putTree(ctx context.Context, key object.Key, h *object.Hashe
 		return nil
 	}
 	_, tree := h.Sum()
-	_, err := p.cfg.Writer.Put(ctx, object.TreeKey(key), tree.Encode(), origin.PutOptions{})
-	return err
+	return p.patiently(ctx, func() error {
+		_, err := p.cfg.Writer.Put(ctx, object.TreeKey(key), tree.Encode(), origin.PutOptions{})
+		return err
+	})
 }
 
 // storeLarge streams a body part by part. first is what was read of it already, at most one part.
-func (p *Publisher) storeLarge(ctx context.Context, f File, hold *hold, part int, first []byte) (blob, error) {
-	id := newUploadID()
-	if err := p.cfg.Catalog.OpenUpload(ctx, catalog.Upload{ID: id, Kind: catalog.Streamed, Site: f.Site, Path: f.Path}); err != nil {
+func (p *Publisher) storeLarge(ctx context.Context, id object.UploadID, f File, hold *hold, part int, first []byte) (blob, error) {
+	if id != "" {
+		return p.stream(ctx, id, f, hold, part, first)
+	}
+	id = newUploadID()
+	if _, err := p.cfg.Catalog.OpenUpload(ctx, catalog.Upload{ID: id, Kind: catalog.Streamed, Site: f.Site, Path: f.Path}); err != nil {
 		return blob{}, err
 	}
 	p.at(afterNote)
@@ -256,11 +273,49 @@ func tooLong(f File, limit int64) error {
 
 // complete makes the parts of an upload its object, and stores the tree. It may be repeated.
 func (p *Publisher) complete(ctx context.Context, id object.UploadID, multipart string, parts []origin.Part, h *object.Hasher) error {
-	if _, err := p.cfg.Writer.Complete(ctx, object.UploadKey(id), multipart, parts); err != nil {
-		return vanished(err)
+	if err := p.completeParts(ctx, id, multipart, parts); err != nil {
+		return err
 	}
 	p.at(afterComplete)
 	return p.putTree(ctx, object.UploadKey(id), h)
+}
+
+// completeParts makes the parts of an upload its object. A part that is not the one that was hashed makes it fail, unless the bucket
+// says that its bytes are the same: some stores give the same bytes another ETag when they are sent again.
+func (p *Publisher) completeParts(ctx context.Context, id object.UploadID, multipart string, parts []origin.Part) error {
+	key := object.UploadKey(id)
+	complete := func() error {
+		_, err := p.cfg.Writer.Complete(ctx, key, multipart, parts)
+		return err
+	}
+	err := p.patiently(ctx, complete)
+	if errors.Is(err, origin.ErrParts) {
+		have, lerr := p.cfg.Writer.ListParts(ctx, key, multipart)
+		if lerr != nil {
+			return vanished(lerr)
+		}
+		if parts, err = sameParts(parts, have); err == nil {
+			err = p.patiently(ctx, complete)
+		}
+	}
+	return vanished(err)
+}
+
+// sameParts returns parts with the ETags of what the bucket has, if their checksums say that the bytes are the same.
+func sameParts(parts, have []origin.Part) ([]origin.Part, error) {
+	stored := make(map[int]origin.Part, len(have))
+	for _, h := range have {
+		stored[h.Number] = h
+	}
+	now := slices.Clone(parts)
+	for i, want := range parts {
+		h := stored[want.Number]
+		if h.ETag != want.ETag && (want.Checksum == "" || h.Checksum != want.Checksum) || h.Size != want.Size {
+			return nil, refuse(http.StatusGone, "parts-changed", "The storage has other bytes of this upload than those that were received. Begin a new one.")
+		}
+		now[i].ETag = h.ETag
+	}
+	return now, nil
 }
 
 // vanished keeps "there is no such multipart upload" from being taken for "there is no such file".

@@ -16,32 +16,44 @@ import (
 	"perigee/object"
 )
 
-// body reads a request's body with a limit on silence, not on the whole: each read may take Config.Idle.
+// body reads a request's body with a limit on silence: each read may take Config.Idle, and all of them together, with what is done
+// between them, Config.Longest.
 type body struct {
 	r     io.ReadCloser
 	rc    *http.ResponseController
 	clock clock.Clock
 	idle  time.Duration
+	until time.Time
 
 	mu    sync.Mutex
 	ended bool
 }
 
+// errTooSlow is what a body's reader gets after Config.Longest.
+var errTooSlow = errors.New("the request took too long")
+
 // errEnded is what a body's reader gets when a newer request has taken over.
 var errEnded = errors.New("a newer request has taken over")
 
 func (p *Publisher) body(w http.ResponseWriter, r *http.Request) *body {
-	return &body{r: r.Body, rc: http.NewResponseController(w), clock: p.cfg.Clock, idle: p.cfg.Idle}
+	return &body{r: r.Body, rc: http.NewResponseController(w), clock: p.cfg.Clock, idle: p.cfg.Idle, until: p.cfg.Clock.Now().Add(p.cfg.Longest)}
 }
 
 func (b *body) Read(to []byte) (int, error) {
-	if !b.allow(b.clock.Now().Add(b.idle)) {
+	limit := b.clock.Now().Add(b.idle)
+	if limit.After(b.until) {
+		limit = b.until
+	}
+	if !b.allow(limit) {
 		return 0, errEnded
 	}
 	n, err := b.r.Read(to)
 	if err != nil && err != io.EOF {
-		if b.isEnded() {
+		switch {
+		case b.isEnded():
 			err = errEnded
+		case !b.clock.Now().Before(b.until):
+			err = errTooSlow
 		}
 		return n, err // with the limit in place: the server would wait for the rest of the body
 	}

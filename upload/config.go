@@ -33,6 +33,7 @@ type Writer interface {
 	Part(ctx context.Context, key object.Key, id string, number int, body []byte) (origin.Part, error)
 	Complete(ctx context.Context, key object.Key, id string, parts []origin.Part) (etag string, err error)
 	Abort(ctx context.Context, key object.Key, id string) error
+	ListParts(ctx context.Context, key object.Key, id string) ([]origin.Part, error)
 	ListUploads(ctx context.Context, prefix string, before time.Time) iter.Seq2[origin.Upload, error]
 }
 
@@ -66,6 +67,8 @@ type Config struct {
 	// FormResult, if set, answers an HTML form that did not wholly succeed, with the given status; the default is
 	// plain text.
 	FormResult func(c *gin.Context, status int, results []FormResult)
+	// Presigner, if set, lets clients upload straight to the bucket.
+	Presigner Presigner
 	// DefaultSite is where resumable uploads go that name no site; may be empty.
 	DefaultSite object.Site
 
@@ -75,6 +78,15 @@ type Config struct {
 	Memory int64
 	// Idle is how long a publisher may send nothing while a body is expected; 1 min when zero.
 	Idle time.Duration
+	// Longest is how long one request may take to send its body, however steadily it does; 24 h when zero. A resumable upload goes
+	// on in another request.
+	Longest time.Duration
+	// Patience is how long a bucket that is unavailable or asks for less is given before a request fails; 1 min when zero.
+	Patience time.Duration
+	// Requests is how many requests to the bucket may be under way at a time; 256 when zero.
+	Requests int
+	// Progress, if set, is called now and then while a body of more than a second arrives, and once when it has ended. It must not block.
+	Progress func(Progress)
 	// UploadTTL is how long a resumable upload may rest before it is removed; 24 h when zero.
 	UploadTTL time.Duration
 }
@@ -110,6 +122,15 @@ func (c *Config) check() error {
 	if c.UploadTTL == 0 {
 		c.UploadTTL = 24 * time.Hour
 	}
+	if c.Longest == 0 {
+		c.Longest = 24 * time.Hour
+	}
+	if c.Patience == 0 {
+		c.Patience = time.Minute
+	}
+	if c.Requests == 0 {
+		c.Requests = 256
+	}
 	return nil
 }
 
@@ -129,6 +150,8 @@ func New(cfg Config) (*Publisher, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	t := make(turns, cfg.Requests)
+	cfg.Writer, cfg.Reader = orderly{cfg.Writer, t}, orderlyReader{cfg.Reader, t}
 	p := &Publisher{cfg: cfg, memory: semaphore.NewWeighted(cfg.Memory), locks: newLocks(), sites: make(chan struct{}, 1)}
 	return p, nil
 }

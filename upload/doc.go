@@ -1,4 +1,4 @@
-// Package upload is the publishers' face: it takes files by raw PUT, by HTML form and by resumable upload (tus 1.0),
+// Package upload is the publishers' face: it takes files by raw PUT, by HTML form, by resumable upload (tus 1.0) and straight to the bucket,
 // stores them in the bucket and records them in the catalogue. It also lists, deletes and rolls back what was published.
 //
 // It serves no readers, knows no keys (the program puts its guard before the routes) and decides nothing about
@@ -37,8 +37,19 @@
 // comes back need not wait until the server has noticed that its old connection is dead. Unfinished uploads are removed after
 // Config.UploadTTL without a byte.
 //
+// A client may come back at another server of the same catalogue. Who works on an upload has it leased there (claim); a server that
+// died or hangs loses the lease within seconds, and what it still sends later changes nothing (resumeState says why).
+//
+// Clients may also send the bytes to the bucket themselves, by URLs signed for single parts (direct.go), where Config has a Presigner.
+//
+// # A bucket that is slow or fails
+//
+// While parts are on their way nothing more is read than fits the memory, so a publisher is never faster than the bucket. At most
+// Config.Requests requests are under way to it at a time. One that is refused for now (SlowDown, 503) or not answered is repeated
+// with growing pauses for Config.Patience; then the request fails, and of a resumable upload everything that is in the bucket is kept.
+//
 // # Life cycle
 //
 // New starts nothing. Register adds the routes. Run is the sweeper: at once, then every minute, until its context ends.
-// Requests and Run start goroutines for parts in flight and wait for them before they return.
+// Requests and Run start goroutines, for parts in flight and to keep their leases, and wait for them before they return.
 package upload

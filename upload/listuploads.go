@@ -15,6 +15,7 @@ import (
 // uploadRecord is a resumable upload as the listing tells it.
 type uploadRecord struct {
 	ID      object.UploadID     `json:"id"`
+	Kind    catalog.UploadKind  `json:"kind"`
 	Site    object.Site         `json:"site"`
 	Path    object.Path         `json:"path"`
 	State   catalog.UploadState `json:"state"`
@@ -43,10 +44,11 @@ func (p *Publisher) uploads(c *gin.Context) {
 		p.fail(c, "list uploads", err)
 		return
 	}
+	who, _ := keys.FromContext(ctx)
 	page := uploadPage{Uploads: []uploadRecord{}}
 	for _, u := range us {
-		if keys.Seen(ctx, u.Site, string(u.Path)) {
-			page.Uploads = append(page.Uploads, uploadRecord{u.ID, u.Site, u.Path, u.State, u.Version, u.Expires})
+		if mine(&who, u) {
+			page.Uploads = append(page.Uploads, uploadRecord{u.ID, u.Kind, u.Site, u.Path, u.State, u.Version, u.Expires})
 		}
 	}
 	if len(us) == limit {

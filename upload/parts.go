@@ -133,8 +133,11 @@ func (q *parts) send() error {
 		}
 	}
 	if q.multipart == "" {
-		var err error
-		if q.multipart, err = q.p.cfg.Writer.Create(q.ctx, q.key, ""); err != nil {
+		err := q.p.patiently(q.ctx, func() (err error) {
+			q.multipart, err = q.p.cfg.Writer.Create(q.ctx, q.key, "")
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		q.p.at(afterCreate)
@@ -149,7 +152,10 @@ func (q *parts) send() error {
 	number := q.sent
 	go func() {
 		defer close(f.done)
-		f.part, f.err = q.p.cfg.Writer.Part(q.ctx, q.key, q.multipart, number, f.buf)
+		f.err = q.p.patiently(q.ctx, func() (err error) {
+			f.part, err = q.p.cfg.Writer.Part(q.ctx, q.key, q.multipart, number, f.buf)
+			return err
+		})
 	}()
 	return nil
 }

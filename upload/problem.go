@@ -75,8 +75,10 @@ var answers = []struct {
 		"The storage refused the server's credentials. Nothing was changed. The operator has to look at the storage keys."},
 	{origin.ErrUnavailable, http.StatusServiceUnavailable, "storage-unavailable",
 		"The storage does not answer. Nothing was changed. Try again in a moment."},
+	{catalog.ErrTaken, http.StatusLocked, "locked", "Another server has taken over this upload. Ask how far it is and go on from there."},
 	{fs.ErrNotExist, http.StatusNotFound, "not-found", ""},
 	{fs.ErrExist, http.StatusConflict, "exists", ""},
+	{errTooSlow, http.StatusRequestTimeout, "too-slow", "The request took too long. Nothing was published; use a resumable upload (tus)."},
 	{os.ErrDeadlineExceeded, http.StatusRequestTimeout, "idle", "No bytes came for too long. Nothing was published; send the file again."},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout", "The server could not answer in time. Try again in a moment."},
 }
@@ -100,7 +102,7 @@ func problem(c *gin.Context, err error) (p Problem, logged bool) {
 		p.Status, slug = http.StatusBadRequest, "incomplete"
 		detail = "The body broke off. Nothing was published; send the file again."
 	}
-	p.Type, p.Title, p.Detail = "/problems/"+slug, http.StatusText(p.Status), detail
+	p.Type, p.Title, p.Detail = "/problems/"+slug, statusText(p.Status), detail
 	return p, p.Status >= 500 && slug != "quota-exceeded"
 }
 
@@ -141,4 +143,12 @@ func (p *Publisher) fail(c *gin.Context, doing string, err error) {
 	}
 	c.Abort()
 	c.Data(prob.Status, "application/problem+json", body)
+}
+
+// statusText is http.StatusText, with the status that tus has made up.
+func statusText(status int) string {
+	if status == statusChecksum {
+		return "Checksum Mismatch"
+	}
+	return http.StatusText(status)
 }

@@ -32,6 +32,14 @@ type File struct {
 	room room // set by Publish
 }
 
+// likely is how many bytes f has as far as is known, -1 if nothing is.
+func (f *File) likely() int64 {
+	if f.Size < 0 && f.AtMost > 0 {
+		return f.AtMost
+	}
+	return f.Size
+}
+
 // Attributes are what a publisher says about a file besides its bytes.
 type Attributes struct {
 	// TypeHint is the Content-Type the publisher gave; it counts only for files that tell nothing themselves.
@@ -127,6 +135,9 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 		return Result{}, err
 	}
 	p.at(afterCheck)
+	m := p.meter(f.Body, Progress{ID: string(newUploadID()), Site: f.Site, Path: f.Path, Size: f.likely()})
+	defer m.stop()
+	f.Body = m
 	b, err := p.store(ctx, f)
 	if err != nil {
 		return Result{}, err

@@ -19,92 +19,141 @@ import (
 // quadratic sum. A crash costs a client what was sent since, a cut connection nothing.
 const stateShare = 50
 
+// receiveWatched is receive, telling of progress.
+func (u *resumable) receiveWatched(body io.Reader, sum *checksum) error {
+	m := u.watch(body)
+	defer m.stop()
+	return u.receive(m, sum)
+}
+
+// watch returns a reader of what comes next of the upload.
+func (u *resumable) watch(r io.Reader) *meter {
+	return u.p.meter(r, Progress{ID: string(u.row.ID), Site: u.row.Site, Path: u.row.Path, Received: u.offset(), Size: u.state.Length})
+}
+
 // receive takes body into the upload. What has arrived is kept, whatever ends it: an error of the body, a newer request,
-// the client going away. With the last byte the file is published.
-func (u *resumable) receive(ctx context.Context, body io.Reader) error {
+// the client going away, a bucket that fails for longer than Config.Patience. With the last byte the file is published.
+//
+// With a checksum all of the body is kept or nothing: no state counts any of its bytes before they are verified. Parts of it that are
+// in the bucket by then are beyond the state, and are sent again under the same numbers.
+func (u *resumable) receive(body io.Reader, sum *checksum) error {
 	if u.result != nil {
 		return nil
 	}
 	if u.complete() {
-		return u.finish(ctx)
+		return u.finish()
 	}
-	hold, err := u.p.hold(ctx, int64(u.state.partSize()))
+	ctx := u.claim.ctx
+	hold, err := u.p.hold(ctx, u.state.PartSize)
 	if err != nil {
 		return err
 	}
 	defer hold.release()
-	// Only the body ends with the client. What it has sent is stored.
-	ctx = context.WithoutCancel(ctx)
-	q, err := u.queue(ctx, hold)
+	q, err := u.queue(ctx, hold, sum != nil)
 	if err != nil {
 		return err
 	}
 	defer q.close()
-	err = u.read(q, body)
+	err = u.read(q, sum.of(body), sum)
 	switch {
 	case err == nil && u.hasher.Size() == u.state.Length:
 		return u.last(ctx, q)
 	case err == nil:
 		return u.keep(ctx, q)
+	case sum != nil:
+		// None of it may come into the bucket after what is sent in its place.
+		return errors.Join(brokenOff(err, "Nothing of it is kept, as it has a checksum; send it again."), q.settle())
 	}
 	var broken *BodyError
-	if !errors.As(err, &broken) {
-		return err // the bucket fails: the last state that was written stands
+	if errors.As(err, &broken) {
+		if kerr := u.keep(ctx, q); kerr != nil {
+			return kerr
+		}
+		u.p.cfg.Log.Debug("the body of an upload broke off", "upload", u.row.ID, "offset", u.offset(), "err", err)
+		return brokenOff(err, "What has arrived is kept; go on from there.")
 	}
-	if kerr := u.keep(ctx, q); kerr != nil {
-		return kerr
-	}
-	u.p.cfg.Log.Debug("the body of an upload broke off", "upload", u.row.ID, "offset", u.offset(), "err", err)
-	switch {
-	case errors.Is(err, errEnded):
-		return errLocked
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(http.StatusRequestTimeout, "idle", "No bytes came for too long. What has arrived is kept; go on from there.")
-	}
-	return refuse(http.StatusBadRequest, "incomplete", "The body broke off. What has arrived is kept; go on from there.")
+	u.keepLanded(ctx, q)
+	return err
 }
 
-// queue returns the parts of the upload, with the tail loaded.
-func (u *resumable) queue(ctx context.Context, hold *hold) (*parts, error) {
+// brokenOff is the answer to a body that could not be read to its end.
+func brokenOff(err error, and string) error {
+	var broken *BodyError
+	switch {
+	case !errors.As(err, &broken):
+		return err
+	case errors.Is(err, errEnded):
+		return errLocked
+	case errors.Is(err, errTooSlow):
+		return refuse(http.StatusRequestTimeout, "too-slow", "The request took too long. %s", and)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(http.StatusRequestTimeout, "idle", "No bytes came for too long. %s", and)
+	}
+	return refuse(http.StatusBadRequest, "incomplete", "The body broke off. %s", and)
+}
+
+// queue returns the parts of the upload, with the tail loaded. Unless all is to be kept or nothing, a state is written now and then.
+func (u *resumable) queue(ctx context.Context, hold *hold, wholly bool) (*parts, error) {
 	st := u.state
 	tail, err := u.tail(ctx)
 	if err != nil {
 		return nil, err
 	}
-	q := u.p.newParts(ctx, st.ID, st.partSize(), hold)
+	q := u.p.newParts(ctx, st.ID, int(st.PartSize), hold)
 	q.multipart, q.stored, q.sent = st.Multipart, slices.Clone(st.Parts), len(st.Parts)
 	q.adopt(tail)
+	if wholly {
+		return q, nil
+	}
 	saved := st.Stored
 	q.onSend = func() func() error {
-		at := u.hasher.Size()
-		stateSize := at/object.ChunkSize*int64(len(object.Hash{})) + 1024
-		if at-saved < stateShare*stateSize {
-			return nil
-		}
-		saved = at
-		hasher, err := u.hasher.MarshalBinary()
+		at := u.hasher.Clone()
 		return func() error {
-			if err != nil {
-				return err
+			u.landed = mark{len(q.stored), at}
+			stateSize := at.Size()/object.ChunkSize*int64(len(object.Hash{})) + 1024
+			if at.Size()-saved < stateShare*stateSize {
+				return nil
 			}
-			next := *u.state
-			next.Multipart, next.Parts, next.Stored, next.Tail, next.Hasher = q.multipart, slices.Clone(q.stored), at, 0, hasher
-			return u.write(ctx, next)
+			saved = at.Size()
+			return u.writeLanded(ctx, q)
 		}
 	}
 	return q, nil
 }
 
+// writeLanded writes a state with the parts that are in the bucket.
+func (u *resumable) writeLanded(ctx context.Context, q *parts) (err error) {
+	next := *u.state
+	next.Multipart, next.Parts = q.multipart, slices.Clone(q.stored[:u.landed.parts])
+	next.Stored, next.Tail, next.TailFence = u.landed.hasher.Size(), 0, 0
+	if next.Hasher, err = u.landed.hasher.MarshalBinary(); err != nil {
+		return err
+	}
+	return u.write(ctx, next)
+}
+
+// keepLanded saves what can be saved when the bucket has failed: it may have come back, or refuse parts and take states.
+func (u *resumable) keepLanded(ctx context.Context, q *parts) {
+	if u.landed.hasher == nil || u.landed.hasher.Size() <= u.offset() || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, cleanTime)
+	defer cancel()
+	if err := u.writeLanded(ctx, q); err != nil {
+		u.p.cfg.Log.Debug("the last state of an upload stands", "upload", u.row.ID, "offset", u.offset(), "err", err)
+	}
+}
+
 // tail returns the bytes after the last whole part, in a buffer of a part's size.
 func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	st := u.state
-	buf := make([]byte, 0, st.partSize())
+	buf := make([]byte, 0, st.PartSize)
 	if st.Tail == 0 {
 		return buf, nil
 	}
-	b, err := u.p.work(ctx, st.ID, "tail", int64(st.partSize()))
+	b, _, err := u.p.work(ctx, st.ID, tailName(st.TailFence), st.PartSize)
 	if err != nil {
-		return nil, err
+		return nil, vanished(err)
 	}
 	if int64(len(b)) < st.Tail {
 		return nil, fmt.Errorf("tail of upload %s has %d bytes, its state counts %d", st.ID, len(b), st.Tail)
@@ -112,16 +161,27 @@ func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	return append(buf, b[:st.Tail]...), nil
 }
 
-// read takes body until it ends or the file is complete.
-func (u *resumable) read(q *parts, body io.Reader) error {
-	for u.hasher.Size() < u.state.Length {
-		_, err := q.readFrom(body, u.state.Length-u.hasher.Size(), u.hasher)
-		if err == io.EOF || u.hasher.Size() == u.state.Length {
-			return nil // an error after the last byte takes nothing away
+// read takes body until it ends or the file is complete, and verifies its checksum.
+func (u *resumable) read(q *parts, body io.Reader, sum *checksum) error {
+	most := u.state.most(u.p.cfg.MaxSize)
+	for u.hasher.Size() < most {
+		_, err := q.readFrom(body, most-u.hasher.Size(), u.hasher)
+		if err == io.EOF {
+			break
 		}
-		if err != nil {
+		if err != nil && u.hasher.Size() < most { // an error after the last byte takes nothing away
 			return err
 		}
+	}
+	if sum != nil || u.state.Length < 0 && u.hasher.Size() == most {
+		if err := ended(body); errors.Is(err, ErrIncomplete) {
+			return fmt.Errorf("%w: more bytes came than the upload may have", ErrTooLarge)
+		} else if err != nil {
+			return err
+		}
+	}
+	if sum != nil {
+		return sum.verify()
 	}
 	return nil
 }
@@ -129,49 +189,81 @@ func (u *resumable) read(q *parts, body io.Reader) error {
 // keep stores what has arrived since the last state.
 func (u *resumable) keep(ctx context.Context, q *parts) error {
 	if err := q.settle(); err != nil {
+		u.keepLanded(ctx, q)
 		return err
 	}
-	u.extend(ctx)
-	if u.hasher.Size() == u.offset() {
+	u.claim.live()
+	if u.hasher.Size() == u.offset() && u.etag != "" {
 		return nil
 	}
-	if len(q.buf) > 0 {
-		if _, err := u.p.cfg.Writer.Put(ctx, object.WorkKey(u.state.ID, "tail"), q.buf, origin.PutOptions{}); err != nil {
+	next := *u.state
+	next.Multipart, next.Parts, next.Tail, next.TailFence = q.multipart, q.stored, int64(len(q.buf)), 0
+	next.Stored = u.hasher.Size() - next.Tail
+	if next.Tail > 0 {
+		next.TailFence = u.claim.lease.Fence
+		key := object.WorkKey(next.ID, tailName(next.TailFence))
+		err := u.p.patiently(ctx, func() error {
+			_, err := u.p.cfg.Writer.Put(ctx, key, q.buf, origin.PutOptions{})
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
-	next := *u.state
-	next.Multipart, next.Parts, next.Tail = q.multipart, q.stored, int64(len(q.buf))
-	next.Stored = u.hasher.Size() - next.Tail
-	return u.save(ctx, next)
+	before := u.state
+	if err := u.save(ctx, next); err != nil {
+		return err
+	}
+	if before.Tail > 0 && before.TailFence != next.TailFence {
+		if err := u.p.cfg.Writer.Delete(ctx, object.WorkKey(next.ID, tailName(before.TailFence))); err != nil {
+			u.p.cfg.Log.Debug("a tail that is no longer needed stays until the upload ends", "upload", next.ID, "err", err)
+		}
+	}
+	return nil
 }
 
 // last publishes the upload, whose last byte has just arrived. If that fails, what has arrived is kept and finish
 // can do it later.
 func (u *resumable) last(ctx context.Context, q *parts) error {
-	if u.state.Length <= smallBody {
-		err := u.publishSmall(ctx, q.buf)
+	switch {
+	case u.state.small() && q.multipart == "" && !u.state.Partial:
+		err := u.publishSmall(q.buf)
 		if err == nil {
 			return nil
 		}
 		return errors.Join(err, u.keep(ctx, q))
+	case u.state.small() && q.multipart == "":
+		return u.keep(ctx, q)
 	}
 	if err := q.finish(); err != nil {
+		u.keepLanded(ctx, q)
 		return err
 	}
 	if err := u.keep(ctx, q); err != nil {
 		return err
 	}
-	return u.publishLarge(ctx)
+	return u.finish()
 }
 
-// finish publishes an upload that has all its bytes in the bucket.
-func (u *resumable) finish(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	if u.state.Length > smallBody {
+// finish publishes an upload that has all its bytes in the bucket. One that is partial is made an object, to be read when it is
+// concatenated.
+func (u *resumable) finish() error {
+	ctx := u.claim.ctx
+	if !u.state.small() && u.state.Tail > 0 {
+		// A client that told the length only after the last byte leaves the last part as the tail.
+		if err := u.sendTail(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case u.state.Partial && u.state.small():
+		return nil
+	case u.state.Partial:
+		return u.p.join(ctx, u.state)
+	case !u.state.small():
 		return u.publishLarge(ctx)
 	}
-	hold, err := u.p.hold(ctx, u.state.Length)
+	hold, err := u.p.hold(ctx, u.state.PartSize)
 	if err != nil {
 		return err
 	}
@@ -180,15 +272,35 @@ func (u *resumable) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.publishSmall(ctx, body)
+	return u.publishSmall(body)
 }
 
-func (u *resumable) publishSmall(ctx context.Context, body []byte) error {
-	b, err := u.p.putBlob(ctx, u.state.Path, u.state.TypeHint, u.hasher, body)
+// sendTail makes the tail the last part.
+func (u *resumable) sendTail(ctx context.Context) error {
+	hold, err := u.p.hold(ctx, u.state.PartSize)
 	if err != nil {
 		return err
 	}
-	return u.publish(ctx, b)
+	defer hold.release()
+	q, err := u.queue(ctx, hold, true)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	if err := q.finish(); err != nil {
+		return err
+	}
+	next := *u.state
+	next.Multipart, next.Parts, next.Stored, next.Tail, next.TailFence = q.multipart, q.stored, u.hasher.Size(), 0, 0
+	return u.write(ctx, next)
+}
+
+func (u *resumable) publishSmall(body []byte) error {
+	b, err := u.p.putBlob(u.claim.ctx, u.state.Path, u.state.TypeHint, u.hasher, body)
+	if err != nil {
+		return err
+	}
+	return u.publish(b)
 }
 
 func (u *resumable) publishLarge(ctx context.Context) error {
@@ -202,7 +314,7 @@ func (u *resumable) publishLarge(ctx context.Context) error {
 	}
 	b := newBlob(u.hasher, st.Path, head, st.TypeHint)
 	b.key = object.UploadKey(st.ID)
-	return u.publish(ctx, b)
+	return u.publish(b)
 }
 
 // head returns the first bytes of the completed object, for its type.
@@ -216,18 +328,18 @@ func (u *resumable) head(ctx context.Context) ([]byte, error) {
 }
 
 // publish records the blob as a version of the upload's path, and removes the state that is no longer needed.
-func (u *resumable) publish(ctx context.Context, b blob) error {
-	st := u.state
+func (u *resumable) publish(b blob) error {
+	st, ctx := u.state, u.claim.ctx
 	rec, err := u.p.publishable(ctx, st.Site, st.Attributes)
 	if err != nil {
 		return err
 	}
 	u.p.at(afterBlob)
 	res, err := u.p.record(ctx, rec, EventPublished, catalog.Change{
-		Pointer: b.pointer(st.Site, st.Path, st.Attributes), Upload: st.ID, Condition: st.Condition,
+		Pointer: b.pointer(st.Site, st.Path, st.Attributes), Upload: st.ID, Fence: u.claim.lease.Fence, Condition: st.Condition,
 	})
 	switch {
-	case errors.Is(err, errPublished):
+	case errors.Is(err, errPublished) || errors.Is(err, catalog.ErrDone):
 		if u.row, err = u.p.cfg.Catalog.Upload(ctx, st.ID); err == nil {
 			err = u.loadResult(ctx)
 		}
@@ -238,6 +350,10 @@ func (u *resumable) publish(ctx context.Context, b blob) error {
 	}
 	if err != nil {
 		return err
+	}
+	u.claim.live()
+	if u.etag == "" {
+		return nil // it came in one request and left nothing behind
 	}
 	if err := u.p.removeState(ctx, st.ID); err != nil {
 		u.p.cfg.Log.Debug("the state of a finished upload stays until it expires", "upload", st.ID, "err", err)

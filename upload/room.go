@@ -46,6 +46,14 @@ func (p *Publisher) room(ctx context.Context, site object.Site, path object.Path
 	return r, nil
 }
 
+// bound returns r, or the limit of any file if r was not asked for.
+func (p *Publisher) bound(r room) room {
+	if r == (room{}) {
+		return room{most: p.cfg.MaxSize}
+	}
+	return r
+}
+
 // replaces returns full unless the path has a file already.
 func (p *Publisher) replaces(ctx context.Context, site object.Site, path object.Path, full error) error {
 	f, err := p.cfg.Catalog.File(ctx, site, path)

@@ -39,18 +39,18 @@ func (p *Publisher) Register(r gin.IRouter) {
 	files.DELETE("/*path", p.delete)
 	files.POST("/*path", p.post)
 
-	r.GET(uploadsRoute, p.allowed, p.uploads)
-	tus := r.Group(uploadsRoute, p.drained, tusVersion, p.allowed)
-	for _, root := range []string{"", "/"} {
-		tus.OPTIONS(root, p.tusOptions)
-		tus.POST(root, p.tusCreate)
+	p.registerDirect(r)
+	list := r.Group(uploadsRoute, p.drained, p.allowed)
+	list.GET("", p.uploads)
+	list.GET("/", p.uploads)
+	tus := r.Group(uploadsRoute, p.drained, tusVersion, p.allowed, p.ownUpload)
+	for _, route := range []string{"", "/", "/:id"} {
+		for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if method != http.MethodGet || route == "/:id" {
+				tus.Handle(method, route, p.tusMethod)
+			}
+		}
 	}
-	one := tus.Group("/:id", p.ownUpload)
-	one.OPTIONS("", p.tusOptions)
-	one.HEAD("", p.tusHead)
-	one.PATCH("", p.tusPatch)
-	one.DELETE("", p.tusDelete)
-	one.POST("", p.tusOverride)
 }
 
 // target returns what a request under filesRoute names. A path that is "/" is the listing and returned as "".

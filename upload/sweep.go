@@ -126,19 +126,8 @@ func (p *Publisher) sweepUploads(ctx context.Context) error {
 // removeUpload removes an upload's bytes, unless a version refers to them, its state and its note. One that a
 // client is using just now is left for the next time.
 func (p *Publisher) removeUpload(ctx context.Context, u catalog.Upload) error {
-	if u.Kind == catalog.Resumable {
-		release, ok := p.locks.try(u.ID)
-		if !ok {
-			return nil
-		}
-		defer release()
-		now, err := p.cfg.Catalog.Upload(ctx, u.ID)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil || now.Expires.After(p.cfg.Clock.Now()) {
-			return err
-		}
+	if u.Kind != catalog.Streamed {
+		return p.removeExpired(ctx, u)
 	}
 	if err := p.removeBytes(ctx, u.ID); err != nil {
 		return err
@@ -150,6 +139,33 @@ func (p *Publisher) removeUpload(ctx context.Context, u catalog.Upload) error {
 		p.cfg.Log.Info("an unfinished upload was removed", "upload", u.ID, "site", u.Site, "path", u.Path)
 	}
 	return nil
+}
+
+// removeExpired ends an upload whose time is over. Of one that came to nothing a note remains for a while, for whoever asks.
+func (p *Publisher) removeExpired(ctx context.Context, u catalog.Upload) error {
+	c, err := p.tryClaim(ctx, u.ID)
+	if c == nil || err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	defer c.release()
+	now := c.lease.Upload
+	if now.Expires.After(p.cfg.Clock.Now()) {
+		return nil
+	}
+	if now.State != catalog.UploadGone {
+		if err := p.removeBytes(ctx, u.ID); err != nil {
+			return err
+		}
+	}
+	if now.State == catalog.UploadOpen {
+		p.cfg.Log.Info("an unfinished upload has expired and was removed", "upload", u.ID, "site", u.Site, "path", u.Path)
+		return c.retire(ctx)
+	}
+	c.ended = true
+	return p.cfg.Catalog.ForgetUpload(ctx, u.ID)
 }
 
 // removeBytes removes everything the bucket has of an upload, except a blob that a version refers to.

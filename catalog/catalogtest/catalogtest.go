@@ -31,7 +31,7 @@ func Run(t *testing.T, open Opener) {
 		{"busy", testBusy}, {"busy gives up", testBusyGivesUp}, {"expired", testExpired}, {"past run", testPastRun},
 		{"late commit", testLateCommit}, {"concurrent writers", testConcurrent}, {"adopt", testAdopt},
 		{"list", testList}, {"list prefixes", testListPrefixes}, {"recent", testRecent}, {"versions", testVersions},
-		{"streamed uploads", testStreamed}, {"resumable uploads", testResumable}, {"references", testReferenced},
+		{"streamed uploads", testStreamed}, {"resumable uploads", testResumable}, {"leases", testLeases}, {"references", testReferenced},
 		{"outbox rows", testRows}, {"purges", testPurges}, {"purge limits", testPurgeLimits}, {"reopen", testReopen},
 		{"ended context", testContext}, {"usage", testUsage}, {"quota", testQuota}, {"quota race", testQuotaRace},
 		{"audit", testAudit}, {"nothing to audit", testRefusedIsNotAudited}, {"requests once", testOnce}, {"one of many requests", testOnceOne},

@@ -34,7 +34,8 @@ func (b *bench) stale() map[object.UploadID]catalog.Upload {
 
 func testStreamed(t *testing.T, b *bench) {
 	for _, c := range []string{"1", "2", "3", "4"} {
-		b.must("open", b.OpenUpload(b.ctx, catalog.Upload{ID: uploadID(c), Kind: catalog.Streamed, Site: "www", Path: object.Path("/" + c)}))
+		_, err := b.OpenUpload(b.ctx, catalog.Upload{ID: uploadID(c), Kind: catalog.Streamed, Site: "www", Path: object.Path("/" + c)})
+		b.must("open", err)
 	}
 	b.clock.step(1000 * time.Hour)
 	if got := b.stale(); len(got) != 0 {
@@ -69,9 +70,10 @@ func testStreamed(t *testing.T, b *bench) {
 
 func testResumable(t *testing.T, b *bench) {
 	in := func(d time.Duration) time.Time { return b.clock.Now().Add(d).UTC().Truncate(time.Microsecond) }
-	u := catalog.Upload{ID: uploadID("a"), Kind: catalog.Resumable, Site: "www", Path: "/a", Metadata: "path L2E=", Expires: in(time.Hour)}
-	b.must("open", b.OpenUpload(b.ctx, u))
-	if err := b.OpenUpload(b.ctx, u); err == nil {
+	u := catalog.Upload{ID: uploadID("a"), Kind: catalog.Resumable, Site: "www", Path: "/a", Metadata: "path L2E=", Concat: "final;/a /b", Expires: in(time.Hour)}
+	_, err := b.OpenUpload(b.ctx, u)
+	b.must("open", err)
+	if _, err := b.OpenUpload(b.ctx, u); err == nil {
 		t.Error("one id was opened twice")
 	}
 	b.reopen()
@@ -98,5 +100,53 @@ func testResumable(t *testing.T, b *bench) {
 	}
 	if _, err := b.Upload(b.ctx, uploadID("f")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing upload: %v", err)
+	}
+}
+
+func testLeases(t *testing.T, b *bench) {
+	id := uploadID("a")
+	expires := b.clock.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	first, err := b.OpenUpload(b.ctx, catalog.Upload{ID: id, Kind: catalog.Resumable, Site: "www", Path: "/a", Expires: expires})
+	b.must("open", err)
+	if _, err := b.LeaseUpload(b.ctx, uploadID("f")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("lease of a missing upload: %v", err)
+	}
+	b.must("release", b.ReleaseUpload(b.ctx, first, expires.Add(time.Minute)))
+	second, err := b.LeaseUpload(b.ctx, id)
+	b.must("lease", err)
+	if second.Fence <= first.Fence || second.Torn || second.Upload.Path != "/a" || !second.Upload.Expires.Equal(expires.Add(time.Minute)) {
+		t.Errorf("second lease %+v", second)
+	}
+	if wanted, err := b.RenewUpload(b.ctx, &second); err != nil || wanted {
+		t.Errorf("renewal: %v, %v", wanted, err)
+	}
+	// Another run of the program takes over once the lease is over, and knows that it was not released.
+	b.reopen()
+	b.clock.step(time.Minute)
+	third, err := b.LeaseUpload(b.ctx, id)
+	b.must("lease of another run", err)
+	if third.Fence <= second.Fence || !third.Torn {
+		t.Errorf("third lease %+v", third)
+	}
+	_, err = b.RenewUpload(b.ctx, &second)
+	b.want("renewal of a lost lease", err, catalog.ErrTaken)
+	b.must("release of a lost lease", b.ReleaseUpload(b.ctx, second, expires))
+	if _, err := b.RenewUpload(b.ctx, &third); err != nil {
+		t.Errorf("a lost lease was released with the present one: %v", err)
+	}
+	// Publishing asks for the present fence.
+	_, err = b.Reserve(b.ctx, catalog.Change{Pointer: large("/a", id), Upload: id, Fence: second.Fence})
+	b.want("publication under a lost lease", err, catalog.ErrTaken)
+	r, err := b.Reserve(b.ctx, catalog.Change{Pointer: large("/a", id), Upload: id, Fence: third.Fence})
+	b.must("reserve", err)
+	b.commit(r)
+	_, err = b.Reserve(b.ctx, catalog.Change{Pointer: large("/a", id), Upload: id, Fence: third.Fence})
+	b.want("publication of an upload that is done", err, catalog.ErrDone)
+
+	gone, err := b.OpenUpload(b.ctx, catalog.Upload{ID: uploadID("b"), Kind: catalog.Direct, Site: "www", Path: "/b", Expires: expires})
+	b.must("open", err)
+	b.must("retire", b.RetireUpload(b.ctx, gone, expires.Add(time.Hour)))
+	if u, err := b.Upload(b.ctx, uploadID("b")); err != nil || u.State != catalog.UploadGone || !u.Expires.Equal(expires.Add(time.Hour)) {
+		t.Errorf("a retired upload: %+v, %v", u, err)
 	}
 }

@@ -39,7 +39,7 @@ type keyView struct {
 	Created time.Time    `json:"created"`
 	Expires time.Time    `json:"expires,omitzero"`
 	keys.Limits
-	Key     string       `json:"key,omitempty"` // only when it was just made
+	Key string `json:"key,omitempty"` // only when it was just made
 }
 
 func viewOf(k keys.Key, secret string) keyView {

@@ -68,10 +68,17 @@ CREATE TABLE uploads (
 	path      TEXT NOT NULL,
 	version   TEXT NOT NULL, -- what became of it, when done
 	metadata  TEXT NOT NULL, -- as the client sent it
+	concat    TEXT NOT NULL, -- as the client sent it
 	holder    TEXT NOT NULL,
-	expires   INTEGER NOT NULL
+	expires   INTEGER NOT NULL,
+	fence     INTEGER NOT NULL, -- rises with every lease
+	torn      INTEGER NOT NULL, -- 1 if the lease before the last ended without a release
+	lessee    TEXT NOT NULL,    -- the run of the program that has, or had, the lease
+	leased    INTEGER NOT NULL, -- until when; 0 once released
+	wanted    INTEGER NOT NULL, -- 1 when another run asks for the lease
+	owner     TEXT NOT NULL -- id of the API key that began it
 ) WITHOUT ROWID;
-CREATE INDEX uploads_expires ON uploads (expires) WHERE kind = 'resumable';
+CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
 CREATE TABLE outbox (
