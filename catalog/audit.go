@@ -137,7 +137,13 @@ func (s *server) told(e AuditEntry) {
 }
 
 // Note adds an entry for a change that was made elsewhere.
-func (c *Catalog) Note(ctx context.Context, e AuditEntry) error { return c.home().note(ctx, e) }
+func (c *Catalog) Note(ctx context.Context, e AuditEntry) error {
+	s, err := c.home(ctx)
+	if err == nil {
+		err = c.members[0].fault(s.note(ctx, e))
+	}
+	return err
+}
 
 func (s *server) note(ctx context.Context, e AuditEntry) error {
 	err := s.change(ctx, "note "+string(e.Action), func(tx *sql.Tx) (err error) {
@@ -160,15 +166,30 @@ type AuditFilter struct {
 // Audit returns up to limit (at most 1,000) entries, the newest first.
 func (c *Catalog) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
 	var all []AuditEntry
-	for _, s := range c.servers {
+	err := c.each(ctx, func(s *server) error {
 		es, err := s.auditEntries(ctx, f, limit)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, es...)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(all, func(a, b AuditEntry) int { return strings.Compare(b.ID, a.ID) })
 	return all[:min(len(all), page(limit))], nil
+}
+
+// each calls f for every server, the home server first; the first error ends it.
+func (c *Catalog) each(ctx context.Context, f func(*server) error) error {
+	for _, m := range c.members {
+		s, err := m.get(ctx)
+		if err == nil {
+			err = m.fault(f(s))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AuditEntry returns one entry of the audit log; fs.ErrNotExist if there is none.
@@ -183,14 +204,18 @@ func (c *Catalog) effectOf(ctx context.Context, once string) (AuditEntry, error)
 
 // auditEntry returns the oldest entry of any server that has that value in a column. It asks primaries.
 func (c *Catalog) auditEntry(ctx context.Context, column, value string) (first AuditEntry, err error) {
-	for _, s := range c.servers {
-		e, err := scanAudit(s.write.QueryRowContext(ctx, auditColumns+` WHERE `+column+` = $1 ORDER BY id LIMIT 1`, value))
+	err = c.each(ctx, func(s *server) error {
+		e, err := scanAudit(s.newest().QueryRowContext(ctx, auditColumns+` WHERE `+column+` = $1 ORDER BY id LIMIT 1`, value))
 		if err = missing(err); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return first, fmt.Errorf("audit entry %s: %w", value, err)
+			return fmt.Errorf("audit entry %s: %w", value, err)
 		}
 		if err == nil && (first.ID == "" || e.ID < first.ID) {
 			first = e
 		}
+		return nil
+	})
+	if err != nil {
+		return first, err
 	}
 	if first.ID == "" {
 		return first, fmt.Errorf("audit entry %s: %w", value, fs.ErrNotExist)
@@ -231,13 +256,12 @@ func scanAudit(s scanner) (AuditEntry, error) {
 // Expire deletes entries of the audit log that are older than keep (zero keeps all) and idempotency records that are over.
 // It returns how many rows it deleted.
 func (c *Catalog) Expire(ctx context.Context, keep time.Duration) (total int64, err error) {
-	for _, s := range c.servers {
+	err = c.each(ctx, func(s *server) error {
 		n, err := s.expire(ctx, keep)
-		if total += n; err != nil {
-			return total, err
-		}
-	}
-	return total, nil
+		total += n
+		return err
+	})
+	return total, err
 }
 
 // expireBatch is how many rows one transaction of Expire deletes.

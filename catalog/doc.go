@@ -26,13 +26,19 @@
 //
 // Catalog is the face of all this and decides only where a thing is: it keeps no rows. A server is one database with all
 // the tables and does the work: everything about a path is in one of them, so that every step above is one transaction
-// of one database. The first one, the home server, also has what belongs to no path: sites, hosts and purges. Each has an
-// outbox of its own and an id, which begins the ids of its log entries. So far a catalogue has one server.
+// of one database. A path is in one of 4,096 slots (object.SlotOf) and a slot on one server, by a layout that the home
+// server keeps, which is the first one and also has what belongs to no path: sites, hosts and purges. Each server knows
+// itself which slots it has and refuses the rest, so a Catalog may work with an old layout: it then reads it again. A Mover
+// takes slots from one server to another while both are in use; see move.go. Each server has an outbox of its own and an
+// id, which begins the ids of its log entries. docs/catalogue-sharding.md is about all this.
 //
 // OpenSQLite opens the embedded catalogue: one connection that writes, a few that read, every commit synced
 // (PRAGMA synchronous=FULL). One process at a time may have it open; that is enforced with a lock on a file beside
 // it, because a reservation of another run of the program counts as abandoned. The SQL is kept to what PostgreSQL
-// understands as well. Catalog starts no goroutine; Outbox.Run is one long call.
+// understands as well. Catalog starts no goroutine that outlives a call; Outbox.Run and Mover.Run are long calls.
+//
+// When a server does not answer, what is on others is served: errors about what it has wrap ErrUnavailable, listings come
+// with a PartialError that names what they lack. It is opened when it comes back.
 //
 // On failure: an operation that returns an error has changed nothing, except that a Commit whose context ended or
 // whose disk failed may have been done; doing it again is safe and answers as the first would have.

@@ -1,9 +1,18 @@
 package catalog
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"perigee/object"
 )
@@ -65,4 +74,23 @@ func (c Condition) check(cur *File) error {
 		return fmt.Errorf("%w: the current version is %s", ErrPrecondition, have)
 	}
 	return nil
+}
+
+// unreachable reports whether an error says that a database cannot be worked with at all.
+func unreachable(err error) bool {
+	if err == nil {
+		return false
+	}
+	var file *sqlite.Error
+	if errors.As(err, &file) {
+		switch file.Code() & 0xff {
+		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY:
+			return true
+		}
+		return false
+	}
+	var network net.Error
+	return errors.As(err, &network) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "sql: database is closed") // which package sql does not export
 }

@@ -3,9 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"io/fs"
 	"unicode/utf8"
 
 	"perigee/object"
@@ -19,29 +17,30 @@ type File struct {
 }
 
 // file is Catalog.File of this server.
-func (s *server) file(ctx context.Context, site object.Site, path object.Path) (File, error) {
-	f, err := fileRow(ctx, s.read, site, path)
+func (s *server) file(ctx context.Context, site object.Site, path object.Path) (File, slotState, error) {
+	f, state, err := ownedRow(ctx, s.read, scanFile, fileQuery, object.SlotOf(site, path), site, path)
 	if err != nil {
-		return File{}, fmt.Errorf("file %s of site %s: %w", path, site, err)
+		return File{}, state, fmt.Errorf("file %s of site %s: %w", path, site, err)
 	}
-	return *f, nil
+	return f, state, nil
 }
 
-// check is Catalog.Check of this server.
-func (s *server) check(ctx context.Context, site object.Site, path object.Path, cond Condition) error {
-	f, err := fileRow(ctx, s.read, site, path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("check file %s of site %s: %w", path, site, err)
-	}
-	if err := cond.check(f); err != nil {
-		return fmt.Errorf("file %s of site %s: %w", path, site, err)
-	}
-	return nil
-}
+// What is asked for by its slot is read together with the state of the slot; see ownedRows.
+const (
+	fileQuery = `SELECT slots.state, files.slot, files.pointer, files.etag FROM slots
+		LEFT JOIN files ON files.slot = slots.slot AND files.site = $2 AND files.path = $3 WHERE slots.slot = $1`
+	versionsQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
+		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version < $4
+		WHERE slots.slot = $1 ORDER BY versions.version DESC LIMIT $5`
+	versionQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
+		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version = $4
+		WHERE slots.slot = $1`
+)
 
 // fileRow returns nil and fs.ErrNotExist for a path that was never published.
 func fileRow(ctx context.Context, q querier, site object.Site, path object.Path) (*File, error) {
-	f, err := scanFile(q.QueryRowContext(ctx, `SELECT pointer, etag FROM files WHERE site = $1 AND path = $2`, site, path))
+	f, err := scanFile(q.QueryRowContext(ctx, `SELECT pointer, etag FROM files WHERE slot = $1 AND site = $2 AND path = $3`,
+		object.SlotOf(site, path), site, path))
 	if err != nil {
 		return nil, missing(err)
 	}
@@ -60,20 +59,26 @@ func scanFile(s scanner) (File, error) {
 	return File{Pointer: *p, ETag: etag}, nil
 }
 
-// listFiles is Catalog.ListFiles of this server.
-func (s *server) listFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, error) {
-	query := `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3`
-	args := []any{site, after, prefix, page(limit)}
-	if end := prefixEnd(prefix); end != "" {
-		query += ` AND path < $5`
-		args = append(args, end)
-	}
-	files, err := collect(ctx, s.read, scanFile, query+` ORDER BY path LIMIT $4`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list files of site %s: %w", site, err)
-	}
-	return files, nil
+// listQuery is that of a listing: $1 site, $2 the path it goes on after, $3 the prefix, $4 the limit, $5 the end of the prefix.
+const (
+	listQuery       = `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3 ORDER BY path LIMIT $4`
+	listPrefixQuery = `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3 AND path < $5 ORDER BY path LIMIT $4`
+)
+
+// listFiles is Catalog.ListFiles of what this server has.
+func (s *server) listFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, *possession, error) {
+	return owned(ctx, s, limit, slotOfFile, func(ctx context.Context, q querier, last []File) ([]File, error) {
+		if len(last) > 0 {
+			after = last[len(last)-1].Pointer.Path
+		}
+		if end := prefixEnd(prefix); end != "" {
+			return collect(ctx, q, scanFile, listPrefixQuery, site, after, prefix, limit, end)
+		}
+		return collect(ctx, q, scanFile, listQuery, site, after, prefix, limit)
+	})
 }
+
+func slotOfFile(f File) object.Slot { return object.SlotOf(f.Pointer.Site, f.Pointer.Path) }
 
 // prefixEnd returns the least string that is greater than every string that starts with prefix and is itself valid
 // UTF-8, which PostgreSQL insists on; "" if there is none.
@@ -92,38 +97,36 @@ func prefixEnd(prefix string) string {
 	return ""
 }
 
-// recent is Catalog.Recent of this server.
-func (s *server) recent(ctx context.Context, limit int) ([]File, error) {
-	files, err := collect(ctx, s.read, scanFile,
-		`SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list recent files: %w", err)
-	}
-	return files, nil
+const recentQuery = `SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1 OFFSET $2`
+
+// recent is Catalog.Recent of what this server has.
+func (s *server) recent(ctx context.Context, limit int) ([]File, *possession, error) {
+	seen := 0
+	return owned(ctx, s, limit, slotOfFile, func(ctx context.Context, q querier, last []File) ([]File, error) {
+		seen += len(last)
+		return collect(ctx, q, scanFile, recentQuery, limit, seen)
+	})
 }
 
 // versions is Catalog.Versions of this server.
-func (s *server) versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, error) {
+func (s *server) versions(ctx context.Context, site object.Site, path object.Path, before object.Version, limit int) ([]object.Pointer, slotState, error) {
 	if before == "" {
 		before = "~" // greater than every version
 	}
-	ps, err := collect(ctx, s.read, scanPointer,
-		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
-		site, path, before, page(limit))
+	ps, state, err := ownedRows(ctx, s.read, scanPointer, versionsQuery, object.SlotOf(site, path), site, path, before, page(limit))
 	if err != nil {
-		return nil, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
+		return nil, state, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
 	}
-	return ps, nil
+	return ps, state, nil
 }
 
 // version is Catalog.Version of this server.
-func (s *server) version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, error) {
-	p, err := scanPointer(s.read.QueryRowContext(ctx,
-		`SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version = $3`, site, path, v))
+func (s *server) version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, slotState, error) {
+	p, state, err := ownedRow(ctx, s.read, scanPointer, versionQuery, object.SlotOf(site, path), site, path, v)
 	if err != nil {
-		return object.Pointer{}, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, missing(err))
+		return object.Pointer{}, state, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, err)
 	}
-	return p, nil
+	return p, state, nil
 }
 
 func scanPointer(s scanner) (object.Pointer, error) {
@@ -140,18 +143,18 @@ func scanPointer(s scanner) (object.Pointer, error) {
 
 // put makes p the current state of its path and records the version; entry is the id of p's log entry.
 func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag, entry string) error {
-	text := string(object.MarshalPointer(p))
+	text, slot := string(object.MarshalPointer(p)), object.SlotOf(p.Site, p.Path)
 	_, err := tx.ExecContext(ctx,
-		`INSERT INTO files (site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
+		`INSERT INTO files (slot, site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (slot, site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
 		etag = excluded.etag, pointer = excluded.pointer`,
-		p.Site, p.Path, p.Version, p.State, etag, text)
+		slot, p.Site, p.Path, p.Version, p.State, etag, text)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx,
-		`INSERT INTO versions (site, path, version, blob, size, pointer, entry) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (site, path, version) DO NOTHING`,
-		p.Site, p.Path, p.Version, p.Blob, p.Size, text, entry)
+		`INSERT INTO versions (slot, site, path, version, blob, size, pointer, entry) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (slot, site, path, version) DO NOTHING`,
+		slot, p.Site, p.Path, p.Version, p.Blob, p.Size, text, entry)
 	return err
 }

@@ -87,10 +87,14 @@ func OnceID(owner, key string) string {
 
 // BeginOnce returns what to do with a request; if that is OnceNew, its record now runs.
 func (c *Catalog) BeginOnce(ctx context.Context, id, owner, fingerprint string) (Once, error) {
-	o, err := c.home().beginOnce(ctx, id, owner, fingerprint)
+	home, err := c.home(ctx)
+	if err != nil {
+		return Once{}, err
+	}
+	o, err := home.beginOnce(ctx, id, owner, fingerprint)
 	switch {
 	case err == nil && o.State == onceOver:
-		return c.home().takeOnce(ctx, o, fingerprint)
+		return home.takeOnce(ctx, o, fingerprint)
 	case err != nil || o.State != onceAbandoned:
 		return o, err
 	}
@@ -102,7 +106,7 @@ func (c *Catalog) BeginOnce(ctx context.Context, id, owner, fingerprint string) 
 	case !errors.Is(err, fs.ErrNotExist):
 		return o, err
 	}
-	return c.home().takeOnce(ctx, o, fingerprint)
+	return home.takeOnce(ctx, o, fingerprint)
 }
 
 // beginOnce is BeginOnce, which decides about a record that is abandoned.
@@ -195,7 +199,7 @@ func forgetOldest(ctx context.Context, tx *sql.Tx, owner string) error {
 
 // RenewOnce keeps the record of a request that is being carried out from counting as abandoned.
 func (c *Catalog) RenewOnce(ctx context.Context, o Once) error {
-	return c.home().changeOnce(ctx, "renew", o, `UPDATE idempotency SET ends = $3 WHERE id = $1 AND run = $2`,
+	return c.changeOnce(ctx, "renew", o, `UPDATE idempotency SET ends = $3 WHERE id = $1 AND run = $2`,
 		c.cfg.Clock.Now().Add(onceLease).UnixMicro())
 }
 
@@ -205,7 +209,7 @@ func (c *Catalog) FinishOnce(ctx context.Context, o Once, a Answer) error {
 	if a.BodyEnded {
 		ended = 1
 	}
-	return c.home().changeOnce(ctx, "finish", o,
+	return c.changeOnce(ctx, "finish", o,
 		`UPDATE idempotency SET state = 'done', status = $3, header = $4, body = $5, body_hash = $6, body_read = $7, body_ended = $8
 		WHERE id = $1 AND run = $2`,
 		a.Status, a.Header, a.Body, a.BodyHash, a.BodyRead, ended)
@@ -214,15 +218,19 @@ func (c *Catalog) FinishOnce(ctx context.Context, o Once, a Answer) error {
 // DropOnce forgets a request that was carried out and changed nothing. One that did stays, as one whose answer is lost.
 func (c *Catalog) DropOnce(ctx context.Context, o Once) error {
 	if _, err := c.effectOf(ctx, o.Series); err == nil {
-		return c.home().changeOnce(ctx, "drop", o, `UPDATE idempotency SET ends = 0 WHERE id = $1 AND run = $2`)
+		return c.changeOnce(ctx, "drop", o, `UPDATE idempotency SET ends = 0 WHERE id = $1 AND run = $2`)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return c.home().changeOnce(ctx, "drop", o, `DELETE FROM idempotency WHERE id = $1 AND run = $2`)
+	return c.changeOnce(ctx, "drop", o, `DELETE FROM idempotency WHERE id = $1 AND run = $2`)
 }
 
-func (s *server) changeOnce(ctx context.Context, verb string, o Once, query string, args ...any) error {
-	return s.change(ctx, verb+" request once", func(tx *sql.Tx) error {
+func (c *Catalog) changeOnce(ctx context.Context, verb string, o Once, query string, args ...any) error {
+	home, err := c.home(ctx)
+	if err != nil {
+		return err
+	}
+	return home.change(ctx, verb+" request once", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, query, append([]any{o.ID, o.run}, args...)...)
 		return err
 	})

@@ -11,16 +11,20 @@ import (
 
 // KeyStore keeps API keys in the catalogue, for several API nodes: package keys gives it records, which hold no secret
 // but a hash, and says what is in them. It implements keys.Store. Make one with Catalog.KeyStore.
-type KeyStore struct{ home *server }
+type KeyStore struct{ c *Catalog }
 
 // KeyStore returns the store of API keys in this catalogue.
-func (c *Catalog) KeyStore() *KeyStore { return &KeyStore{c.home()} }
+func (c *Catalog) KeyStore() *KeyStore { return &KeyStore{c} }
 
 // Stamp returns a number that changes with every change of the keys. It is read from the primary: a revoked key must
 // not live on as long as a replica lags.
 func (s *KeyStore) Stamp(ctx context.Context) (string, error) {
+	home, err := s.c.home(ctx)
+	if err != nil {
+		return "", err
+	}
 	var n int64
-	if err := s.home.write.QueryRowContext(ctx, `SELECT changes FROM api_key_changes`).Scan(&n); err != nil {
+	if err := home.newest().QueryRowContext(ctx, `SELECT changes FROM api_key_changes`).Scan(&n); err != nil {
 		return "", fmt.Errorf("stamp of API keys: %w", err)
 	}
 	return fmt.Sprint(n), nil
@@ -28,7 +32,11 @@ func (s *KeyStore) Stamp(ctx context.Context) (string, error) {
 
 // Load returns all records in the order in which they were added.
 func (s *KeyStore) Load(ctx context.Context) ([]json.RawMessage, error) {
-	records, err := collect(ctx, s.home.write, func(s scanner) (json.RawMessage, error) {
+	home, err := s.c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := collect(ctx, home.newest(), func(s scanner) (json.RawMessage, error) {
 		var text string
 		err := s.Scan(&text)
 		return json.RawMessage(text), err
@@ -73,20 +81,24 @@ func (s *KeyStore) Remove(ctx context.Context, id string) error {
 
 // change does f with the number of this change, which no other one gets: the row of changes is held first.
 func (s *KeyStore) change(ctx context.Context, what Action, id string, f func(*sql.Tx, int64) error) error {
+	home, err := s.c.home(ctx)
+	if err != nil {
+		return err
+	}
 	var entry AuditEntry
-	err := s.home.change(ctx, string(what)+" "+id, func(tx *sql.Tx) error {
+	err = home.change(ctx, string(what)+" "+id, func(tx *sql.Tx) error {
 		var changes int64
 		err := tx.QueryRowContext(ctx, `UPDATE api_key_changes SET changes = changes + 1 RETURNING changes`).Scan(&changes)
 		if err == nil {
 			err = f(tx, changes)
 		}
 		if err == nil {
-			entry, err = s.home.audit(ctx, tx, AuditEntry{Action: what, Object: id})
+			entry, err = home.audit(ctx, tx, AuditEntry{Action: what, Object: id})
 		}
 		return err
 	})
 	if err == nil {
-		s.home.told(entry)
+		home.told(entry)
 	}
 	return err
 }

@@ -51,18 +51,18 @@ func (s *server) leaseUpload(ctx context.Context, id object.UploadID) (Lease, er
 	now := s.cfg.Clock.Now()
 	l := Lease{Until: s.leaseEnd(now)}
 	what := "lease upload " + string(id)
-	err := s.change(ctx, what, func(tx *sql.Tx) error {
+	err := s.changeIn(ctx, what, []unit{unitOfUpload(id)}, func(tx *sql.Tx) error {
 		l.Upload, l.Fence, l.Torn = Upload{}, 0, false
 		row := tx.QueryRowContext(ctx,
-			`UPDATE uploads SET fence = fence + 1, torn = CASE WHEN leased = 0 THEN 0 ELSE 1 END, lessee = $2, leased = $3, wanted = 0
-			WHERE id = $1 AND kind <> 'streamed' AND (leased <= $4 OR lessee = $2)
-			RETURNING fence, torn`, id, s.holder, micros(l.Until), s.leasesBefore(now))
+			`UPDATE uploads SET fence = fence + 1, torn = CASE WHEN leased = 0 THEN 0 ELSE 1 END, lessee = $3, leased = $4, wanted = 0
+			WHERE slot = $1 AND id = $2 AND kind <> 'streamed' AND (leased <= $5 OR lessee = $3)
+			RETURNING fence, torn`, id.Slot(), id, s.holder, micros(l.Until), s.leasesBefore(now))
 		err := row.Scan(&l.Fence, &l.Torn)
 		if errors.Is(err, sql.ErrNoRows) {
 			return s.ask(ctx, tx, id)
 		}
 		if err == nil {
-			l.Upload, err = scanUpload(tx.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
+			l.Upload, err = scanUpload(tx.QueryRowContext(ctx, uploadColumns+` WHERE slot = $1 AND id = $2`, id.Slot(), id))
 		}
 		return err
 	})
@@ -80,7 +80,7 @@ func (s *server) alone() bool { return s.lock != nil }
 
 // ask lets the holder of a lease know that somebody waits; fs.ErrNotExist if there is no such upload.
 func (s *server) ask(ctx context.Context, tx *sql.Tx, id object.UploadID) error {
-	res, err := tx.ExecContext(ctx, `UPDATE uploads SET wanted = 1 WHERE id = $1 AND kind <> 'streamed'`, id)
+	res, err := tx.ExecContext(ctx, `UPDATE uploads SET wanted = 1 WHERE slot = $1 AND id = $2 AND kind <> 'streamed'`, id.Slot(), id)
 	if err != nil {
 		return err
 	}
@@ -119,9 +119,9 @@ func micros(until time.Time) int64 {
 // renewUpload is Catalog.RenewUpload of this server.
 func (s *server) renewUpload(ctx context.Context, l *Lease) (wanted bool, err error) {
 	until := s.leaseEnd(s.cfg.Clock.Now())
-	err = s.change(ctx, "renew the lease of upload "+string(l.Upload.ID), func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `UPDATE uploads SET leased = $3 WHERE id = $1 AND fence = $2 RETURNING wanted`,
-			l.Upload.ID, l.Fence, micros(until)).Scan(&wanted)
+	err = s.changeIn(ctx, "renew the lease of upload "+string(l.Upload.ID), []unit{unitOfUpload(l.Upload.ID)}, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `UPDATE uploads SET leased = $4 WHERE slot = $1 AND id = $2 AND fence = $3 RETURNING wanted`,
+			l.Upload.ID.Slot(), l.Upload.ID, l.Fence, micros(until)).Scan(&wanted)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrTaken
 		}
@@ -135,14 +135,14 @@ func (s *server) renewUpload(ctx context.Context, l *Lease) (wanted bool, err er
 
 // releaseUpload is Catalog.ReleaseUpload of this server.
 func (s *server) releaseUpload(ctx context.Context, l Lease, expires time.Time) error {
-	return s.updateUpload(ctx, "release", l.Upload.ID, `UPDATE uploads SET leased = 0, expires = $3 WHERE id = $1 AND fence = $2`,
+	return s.updateUpload(ctx, "release", l.Upload.ID, `UPDATE uploads SET leased = 0, expires = $4 WHERE slot = $1 AND id = $2 AND fence = $3`,
 		l.Fence, expires.UnixMicro())
 }
 
 // retireUpload is Catalog.RetireUpload of this server.
 func (s *server) retireUpload(ctx context.Context, l Lease, until time.Time) error {
 	return s.updateUpload(ctx, "retire", l.Upload.ID,
-		`UPDATE uploads SET state = 'gone', metadata = '', concat = '', leased = 0, expires = $3 WHERE id = $1 AND fence = $2`, l.Fence, until.UnixMicro())
+		`UPDATE uploads SET state = 'gone', metadata = '', concat = '', leased = 0, expires = $4 WHERE slot = $1 AND id = $2 AND fence = $3`, l.Fence, until.UnixMicro())
 }
 
 // checkFence makes sure that an upload may be published by who has the given fence: that it is not done, and that nobody has taken it
@@ -153,7 +153,7 @@ func checkFence(ctx context.Context, q querier, id object.UploadID, fence int64)
 	}
 	var state UploadState
 	var now int64
-	err := q.QueryRowContext(ctx, `SELECT state, fence FROM uploads WHERE id = $1`, id).Scan(&state, &now)
+	err := q.QueryRowContext(ctx, `SELECT state, fence FROM uploads WHERE slot = $1 AND id = $2`, id.Slot(), id).Scan(&state, &now)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("upload %s: %w", id, ErrTaken)

@@ -46,11 +46,31 @@ func NewOutbox(cfg OutboxConfig) (*Outbox, error) {
 // not answer holds up no other.
 func (o *Outbox) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range o.cfg.Catalog.servers {
-		all.Go(func() { (&drainer{o, s}).run(ctx) })
+	for _, m := range o.cfg.Catalog.members {
+		all.Go(func() {
+			if s := o.await(ctx, m); s != nil {
+				(&drainer{o, s}).run(ctx)
+			}
+		})
 	}
 	all.Wait()
 	return nil
+}
+
+// await returns the server as soon as it answers; nil when ctx has ended.
+func (o *Outbox) await(ctx context.Context, m *member) *server {
+	for {
+		if s, err := m.get(ctx); err == nil {
+			return s
+		}
+		t := o.cfg.Clock.NewTimer(outboxPoll)
+		select {
+		case <-t.C():
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
 }
 
 // publish tells everyone who wants to know that r is in the log.

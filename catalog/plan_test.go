@@ -16,7 +16,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.home().write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
+	if _, err := c.members[0].server.write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
@@ -35,15 +35,19 @@ func TestQueriesUseIndexes(t *testing.T) {
 	}
 	defer c.Close()
 	for name, query := range map[string]string{
-		"list":      `SELECT pointer, etag FROM files WHERE site = $1 AND state = 'live' AND path > $2 AND path >= $3 AND path < $5 ORDER BY path LIMIT $4`,
-		"recent":    `SELECT pointer, etag FROM files WHERE state = 'live' ORDER BY version DESC LIMIT $1`,
-		"versions":  `SELECT pointer FROM versions WHERE site = $1 AND path = $2 AND version < $3 ORDER BY version DESC LIMIT $4`,
-		"pending":   rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`,
-		"streamed":  uploadColumns + ` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')` + unreserved,
-		"resumable": uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved,
-		"reference": `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
+		"list":        listQuery,
+		"list prefix": listPrefixQuery,
+		"recent":      recentQuery,
+		"file":        fileQuery,
+		"version":     versionQuery,
+		"versions":    versionsQuery,
+		"upload":      uploadQuery,
+		"pending":     rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`,
+		"streamed":    streamedQuery,
+		"resumable":   resumableQuery,
+		"reference":   `SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`,
 	} {
-		for _, step := range plan(t, c.home().read, query) {
+		for _, step := range plan(t, c.members[0].server.read, query) {
 			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") {
 				t.Errorf("%s: %s", name, step)
 			}

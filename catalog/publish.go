@@ -46,12 +46,21 @@ type Change struct {
 	Action Action
 }
 
+// unitsOf are the units that a change of p's path concerns, and of the upload its blob came from, if any.
+func unitsOf(p object.Pointer, upload object.UploadID) []unit {
+	units := []unit{unitOfPath(p.Site, p.Path)}
+	if upload != "" {
+		units = append(units, unitOfUpload(upload))
+	}
+	return units
+}
+
 // tryReserve is one try of Catalog.Reserve.
 func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
 	now := s.cfg.Clock.Now()
 	p := ch.Pointer
 	res := Reservation{Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder, begun: begunBy(ActorOf(ctx), ch.Action)}
-	err := s.change(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+	err := s.changeIn(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), unitsOf(p, ""), func(tx *sql.Tx) error {
 		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
 			return err
 		}
@@ -88,9 +97,9 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 		}
 		res.charge.files = max(0, res.charge.files) // what is freed counts from the commit on
 		_, err = tx.ExecContext(ctx,
-			`INSERT INTO reservations (site, path, version, pointer, upload, prev_version, prev_etag, holder, expires, begun, charged_bytes, charged_files)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-			p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
+			`INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires, begun, charged_bytes, charged_files)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
 			res.holder, res.Expires.UnixMicro(), res.begun, res.charge.bytes, res.charge.files)
 		if err != nil {
 			return err
@@ -112,9 +121,9 @@ func (s *server) stale(r Reservation, now time.Time) bool {
 func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
 	p := &r.Pointer
 	var audited AuditEntry
-	err = s.change(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE site = $1 AND path = $2 AND version = $3`,
-			p.Site, p.Path, p.Version).Scan(&entry)
+	err = s.changeIn(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), unitsOf(*p, r.Upload), func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&entry)
 		if err == nil {
 			_, err := dropReservation(ctx, tx, r)
 			return err
@@ -130,7 +139,7 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 		if err != nil {
 			return err
 		}
-		if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
+		if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(p.Site, p.Path)), purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
 			return err
 		}
 		if err := put(ctx, tx, p, etag, entry); err != nil {
@@ -186,7 +195,7 @@ func held(ctx context.Context, tx *sql.Tx, r Reservation) (*File, error) {
 // release is Catalog.Release of this server.
 func (s *server) release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
-	err := s.change(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), func(tx *sql.Tx) error {
+	err := s.changeIn(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx) error {
 		charged, err := dropReservation(ctx, tx, r)
 		if err != nil {
 			return err
@@ -200,28 +209,27 @@ func (s *server) release(ctx context.Context, r Reservation) error {
 
 // dropReservation removes r and returns what the site's usage still holds for it; nothing if it was removed before.
 func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) (held charge, err error) {
-	err = tx.QueryRowContext(ctx, `DELETE FROM reservations WHERE site = $1 AND path = $2 AND version = $3 RETURNING charged_bytes, charged_files`,
-		r.Pointer.Site, r.Pointer.Path, r.Pointer.Version).Scan(&held.bytes, &held.files)
+	err = tx.QueryRowContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 RETURNING charged_bytes, charged_files`,
+		object.SlotOf(r.Pointer.Site, r.Pointer.Path), r.Pointer.Site, r.Pointer.Path, r.Pointer.Version).Scan(&held.bytes, &held.files)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
 	return held, err
 }
 
-// staleReservations is Catalog.Stale of this server.
+const staleQuery = reservationColumns + ` WHERE (expires <= $1 OR holder <> $2) AND EXISTS (SELECT 1 FROM slots
+	WHERE slots.slot = reservations.slot AND slots.state IN ('owned', 'leaving')) LIMIT $3`
+
+// staleReservations is Catalog.Stale of this server. Rows that a move has left here, or not yet brought here, are none of its.
 func (s *server) staleReservations(ctx context.Context, limit int) ([]Reservation, error) {
-	rs, err := collect(ctx, s.read, scanReservation, reservationColumns+` WHERE expires <= $1 OR holder <> $2 LIMIT $3`,
-		s.cfg.Clock.Now().UnixMicro(), s.holder, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list stale reservations: %w", err)
-	}
-	return rs, nil
+	return collect(ctx, s.read, scanReservation, staleQuery, s.cfg.Clock.Now().UnixMicro(), s.holder, limit)
 }
 
 const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires, begun FROM reservations`
 
 func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
-	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE site = $1 AND path = $2`, site, path))
+	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE slot = $1 AND site = $2 AND path = $3`,
+		object.SlotOf(site, path), site, path))
 	return r, missing(err)
 }
 
@@ -242,13 +250,13 @@ func scanReservation(s scanner) (Reservation, error) {
 
 // adopt is Catalog.Adopt of this server.
 func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
-	err = s.change(ctx, fmt.Sprintf("adopt %s of site %s", path, site), func(tx *sql.Tx) error {
+	err = s.changeIn(ctx, fmt.Sprintf("adopt %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx) error {
 		cur, err := fileRow(ctx, tx, site, path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if head != nil && (cur == nil || cur.Pointer.Version < head.Version) {
-			if entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
+			if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(site, path)), purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
 				return err
 			}
 			more, err := chargeOf(ctx, tx, head, cur)
@@ -260,7 +268,8 @@ func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, 
 			}
 			return settleUsage(ctx, tx, site, more)
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $3 WHERE site = $1 AND path = $2`, site, path, etag)
+		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $4 WHERE slot = $1 AND site = $2 AND path = $3`,
+			object.SlotOf(site, path), site, path, etag)
 		return err
 	})
 	if err == nil && entry != "" {

@@ -1,11 +1,13 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
+	"slices"
 
 	"perigee/object"
 )
@@ -20,9 +22,10 @@ import (
 // it in sum; Release takes its part away again, and Commit takes away what a deletion frees. A quota that is set below what
 // is used takes nothing away: nothing more can be added until enough is deleted.
 //
-// The row is this server's share: where a site is spread over several, each has a quota of its own, and who divides the
-// site's quota among them moves parts of it with SetQuota. That row is also the bottleneck: changes of one site wait for one
-// another from their last statement to the end of the commit.
+// Where a catalogue has several servers, each counts what it is told; only their sum means something, since moves of slots do
+// not touch it. Each has a share of the quota, the shares never add up to more than it, and the one that runs out takes from
+// what the others do not need (see divide). The row is also the bottleneck: changes of one site on one server wait for one another
+// from their last statement to the end of the commit.
 
 // Quota is what a site may use. Zero sets no limit.
 type Quota struct {
@@ -73,119 +76,265 @@ func (e *QuotaError) Error() string {
 // Unwrap makes errors.Is(err, ErrQuota) true.
 func (e *QuotaError) Unwrap() error { return ErrQuota }
 
-func (s *server) usage(ctx context.Context, site object.Site) (Usage, error) {
-	u, err := usageRow(ctx, s.read, site)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Usage{}, fmt.Errorf("usage of site %s: %w", site, err)
+// Quota returns a site's quota; the zero Quota if none was ever set.
+func (c *Catalog) Quota(ctx context.Context, site object.Site) (q Quota, err error) {
+	home, err := c.home(ctx)
+	if err == nil {
+		q, err = quotaRow(ctx, home.read, site)
+		err = c.members[0].fault(err)
 	}
-	u.Site = site
-	return u, nil
+	if err != nil {
+		return q, fmt.Errorf("quota of site %s: %w", site, err)
+	}
+	return q, nil
 }
 
-func (s *server) usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
-	us, err := collect(ctx, s.read, scanUsage, usageColumns+` WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
-	if err != nil {
-		return nil, fmt.Errorf("list usage: %w", err)
+func quotaRow(ctx context.Context, q querier, site object.Site) (Quota, error) {
+	var x Quota
+	err := q.QueryRowContext(ctx, `SELECT max_bytes, max_files, max_file, max_form FROM site_quota WHERE site = $1`, site).
+		Scan(&x.Bytes, &x.Files, &x.File, &x.Form)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
 	}
-	return us, nil
+	return x, err
 }
 
 // Usage returns what a site uses, and its quota. A site that has never had a file uses nothing.
 func (c *Catalog) Usage(ctx context.Context, site object.Site) (Usage, error) {
-	return c.home().usage(ctx, site)
+	q, err := c.Quota(ctx, site)
+	if err != nil {
+		return Usage{}, err
+	}
+	us, err := c.Usages(ctx, site, site)
+	u := Usage{Site: site, Quota: q}
+	if len(us) > 0 {
+		u = us[0]
+	}
+	return u, err
 }
 
-// Usages returns what sites use whose names are from first to last, at most 1,000 of them. Those that were never counted are left out.
+// Usages returns what sites use whose names are from first to last, at most 1,000 of them, in their order. Those that have
+// neither used anything nor got a quota are left out.
 func (c *Catalog) Usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
-	return c.home().usages(ctx, first, last)
-}
-
-// SetQuota sets what a site may use. A missing site is fs.ErrNotExist; a negative number wraps object.ErrInvalid.
-func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usage, error) {
-	return c.home().setQuota(ctx, site, q)
-}
-
-// Recount counts anew what a site uses and corrects the row; it returns what was there before as well. Changes of the
-// site wait meanwhile.
-func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
-	return c.home().recount(ctx, site)
-}
-
-const usageColumns = `SELECT site, max_bytes, max_files, max_file, max_form, bytes, files FROM site_usage`
-
-func usageRow(ctx context.Context, q querier, site object.Site) (Usage, error) {
-	u, err := scanUsage(q.QueryRowContext(ctx, usageColumns+` WHERE site = $1`, site))
-	return u, missing(err)
+	sum := map[object.Site]Usage{}
+	err := c.each(ctx, func(s *server) error {
+		us, err := collect(ctx, s.read, scanUsage, `SELECT site, bytes, files, 0, 0, 0, 0 FROM site_usage WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
+		for _, u := range us {
+			have := sum[u.Site]
+			sum[u.Site] = Usage{Site: u.Site, Bytes: have.Bytes + u.Bytes, Files: have.Files + u.Files}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list usage: %w", err)
+	}
+	home, err := c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	quotas, err := collect(ctx, home.read, scanUsage, `SELECT site, 0, 0, max_bytes, max_files, max_file, max_form FROM site_quota
+		WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
+	if err != nil {
+		return nil, fmt.Errorf("list quotas: %w", c.members[0].fault(err))
+	}
+	for _, q := range quotas {
+		u := sum[q.Site]
+		u.Site, u.Quota = q.Site, q.Quota
+		sum[q.Site] = u
+	}
+	all := slices.SortedFunc(maps.Values(sum), func(a, b Usage) int { return cmp.Compare(a.Site, b.Site) })
+	return all[:min(len(all), maxPage)], nil
 }
 
 func scanUsage(s scanner) (Usage, error) {
 	var u Usage
-	err := s.Scan(&u.Site, &u.Quota.Bytes, &u.Quota.Files, &u.Quota.File, &u.Quota.Form, &u.Bytes, &u.Files)
+	err := s.Scan(&u.Site, &u.Bytes, &u.Files, &u.Quota.Bytes, &u.Quota.Files, &u.Quota.File, &u.Quota.Form)
 	return u, err
 }
 
-func (s *server) setQuota(ctx context.Context, site object.Site, q Quota) (u Usage, err error) {
+// SetQuota sets what a site may use. A missing site is fs.ErrNotExist; a negative number wraps object.ErrInvalid.
+func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usage, error) {
 	if min(q.Bytes, q.Files, q.File, int64(q.Form)) < 0 {
 		return Usage{}, fmt.Errorf("quota of site %s: %w: a number is negative", site, object.ErrInvalid)
 	}
+	home, err := c.home(ctx)
+	if err != nil {
+		return Usage{}, err
+	}
 	var entry AuditEntry
-	err = s.change(ctx, "set quota of site "+string(site), func(tx *sql.Tx) error {
+	err = home.change(ctx, "set quota of site "+string(site), func(tx *sql.Tx) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO site_usage (site, max_bytes, max_files, max_file, max_form, bytes, files) VALUES ($1, $2, $3, $4, $5, 0, 0)
+			`INSERT INTO site_quota (site, max_bytes, max_files, max_file, max_form) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (site) DO UPDATE SET max_bytes = excluded.max_bytes, max_files = excluded.max_files,
-			max_file = excluded.max_file, max_form = excluded.max_form`,
-			site, q.Bytes, q.Files, q.File, q.Form)
+			max_file = excluded.max_file, max_form = excluded.max_form`, site, q.Bytes, q.Files, q.File, q.Form)
 		if err != nil {
 			return err
 		}
-		if u, err = usageRow(ctx, tx, site); err != nil {
+		if err := c.divide(ctx, tx, site, q, home, charge{}); err != nil {
 			return err
 		}
-		entry, err = s.audit(ctx, tx, AuditEntry{Action: QuotaSet, Site: site,
+		entry, err = home.audit(ctx, tx, AuditEntry{Action: QuotaSet, Site: site,
 			Detail: fmt.Sprintf("bytes %d, files %d, file %d, form %d; 0 is no limit", q.Bytes, q.Files, q.File, q.Form)})
 		return err
 	})
-	if err == nil {
-		s.told(entry)
+	if err != nil {
+		return Usage{}, c.members[0].fault(err)
 	}
-	return u, err
+	home.told(entry)
+	return c.Usage(ctx, site)
 }
 
-func (s *server) recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
-	var entry AuditEntry
-	err = s.change(ctx, "recount site "+string(site), func(tx *sql.Tx) error {
-		if _, err := siteRow(ctx, tx, site); err != nil {
+// divide gives every server its share of a site's quota: what it uses, and of what is left an equal part, after need for the
+// favoured one. tx is a transaction of the home server that holds the site's quota, so that one process divides at a time.
+//
+// All shares are first lowered to what is used, then raised, each in a transaction of its own: at no moment do they add up
+// to more than the quota, and a crash in between only takes room away until the next division. Where more is used than the quota
+// allows, the shares add up to the quota all the same: nothing can be added before enough was deleted.
+func (c *Catalog) divide(ctx context.Context, tx *sql.Tx, site object.Site, q Quota, favoured *server, need charge) error {
+	var servers []*server
+	var used []charge
+	if err := c.each(ctx, func(s *server) error { servers = append(servers, s); return nil }); err != nil {
+		return err // before anybody has lost anything
+	}
+	on := func(i int, f func(*sql.Tx) error) error {
+		if i == 0 {
+			return f(tx)
+		}
+		return servers[i].change(ctx, "divide the quota of site "+string(site), f)
+	}
+	left := charge{q.Bytes, q.Files}
+	for i := range servers {
+		var u charge
+		if err := on(i, func(tx *sql.Tx) (err error) { u, err = lowerShare(ctx, tx, site, q); return err }); err != nil {
+			return c.members[i].fault(err)
+		}
+		used = append(used, u)
+		left.bytes, left.files = left.bytes-u.bytes, left.files-u.files
+	}
+	n := int64(len(servers))
+	for i, s := range servers {
+		more := charge{portion(left.bytes-need.bytes, n), portion(left.files-need.files, n)}
+		if s == favoured {
+			// All that the portions of the others leave, also when that is less than nothing.
+			more = charge{left.bytes - (n-1)*more.bytes, left.files - (n-1)*more.files}
+		}
+		err := on(i, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `UPDATE site_usage SET share_bytes = share_bytes + $2, share_files = share_files + $3 WHERE site = $1`,
+				site, more.bytes, more.files)
+			return err
+		})
+		if err != nil {
+			return c.members[i].fault(err)
+		}
+	}
+	return nil
+}
+
+func portion(left, n int64) int64 { return max(0, left) / n }
+
+// lowerShare makes the share of a server what it uses, and none where there is no limit. It returns what it uses.
+func lowerShare(ctx context.Context, tx *sql.Tx, site object.Site, q Quota) (used charge, err error) {
+	if err := addUsage(ctx, tx, site, 0, 0); err != nil {
+		return used, err
+	}
+	limited := func(most int64) int {
+		if most > 0 {
+			return 1
+		}
+		return 0
+	}
+	err = tx.QueryRowContext(ctx,
+		`UPDATE site_usage SET share_bytes = CASE WHEN $2 = 1 THEN bytes ELSE NULL END, share_files = CASE WHEN $3 = 1 THEN files ELSE NULL END
+		WHERE site = $1 RETURNING bytes, files`, site, limited(q.Bytes), limited(q.Files)).Scan(&used.bytes, &used.files)
+	return used, err
+}
+
+// lend divides the quota of a site anew for a server whose share is used up. A quota of which not enough is left on all
+// servers together is a *QuotaError.
+func (c *Catalog) lend(ctx context.Context, site object.Site, to *server, need charge) error {
+	u, err := c.Usage(ctx, site)
+	if err != nil {
+		return err
+	}
+	if bytes, files := u.Left(); bytes >= 0 && bytes < need.bytes || files >= 0 && files < need.files {
+		return &QuotaError{u, need.bytes}
+	}
+	home, err := c.home(ctx)
+	if err != nil {
+		return err
+	}
+	err = home.change(ctx, "divide the quota of site "+string(site), func(tx *sql.Tx) error {
+		// Holds the quota; where there is none it is made, for that.
+		_, err := tx.ExecContext(ctx, `INSERT INTO site_quota (site, max_bytes, max_files, max_file, max_form) VALUES ($1, 0, 0, 0, 0)
+			ON CONFLICT (site) DO UPDATE SET site = excluded.site`, site)
+		if err != nil {
 			return err
 		}
+		q, err := quotaRow(ctx, tx, site)
+		if err != nil {
+			return err
+		}
+		return c.divide(ctx, tx, site, q, to, need)
+	})
+	return c.members[0].fault(err)
+}
+
+// Recount counts anew what a site uses and corrects what was counted; it returns what that was as well. Changes of the site
+// wait meanwhile, one server after the other. It is refused while slots move.
+func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
+	home, err := c.home(ctx)
+	if err != nil {
+		return before, after, err
+	}
+	if _, err := c.Site(ctx, site); err != nil {
+		return before, after, err
+	}
+	var moves int
+	if err := home.newest().QueryRowContext(ctx, `SELECT COUNT(*) FROM moves`).Scan(&moves); err != nil || moves > 0 {
+		return before, after, errors.Join(err, fmt.Errorf("recount site %s: %w: %d slots are being moved between servers, try again when they have settled", site, ErrBusy, moves))
+	}
+	q, err := c.Quota(ctx, site)
+	if err != nil {
+		return before, after, err
+	}
+	before, after = Usage{Site: site, Quota: q}, Usage{Site: site, Quota: q}
+	err = c.each(ctx, func(s *server) error {
+		was, is, err := s.recount(ctx, site)
+		before.Bytes, before.Files = before.Bytes+was.bytes, before.Files+was.files
+		after.Bytes, after.Files = after.Bytes+is.bytes, after.Files+is.files
+		return err
+	})
+	if err == nil && before != after {
+		err = c.Note(ctx, AuditEntry{Action: QuotaRecounted, Site: site,
+			Detail: fmt.Sprintf("bytes %d to %d, files %d to %d", before.Bytes, after.Bytes, before.Files, after.Files)})
+	}
+	return before, after, err
+}
+
+// recount is Catalog.Recount of this server.
+func (s *server) recount(ctx context.Context, site object.Site) (before, after charge, err error) {
+	err = s.change(ctx, "recount site "+string(site), func(tx *sql.Tx) error {
 		if err := addUsage(ctx, tx, site, 0, 0); err != nil { // holds the row
 			return err
 		}
-		if before, err = usageRow(ctx, tx, site); err != nil {
+		if err := tx.QueryRowContext(ctx, `SELECT bytes, files FROM site_usage WHERE site = $1`, site).Scan(&before.bytes, &before.files); err != nil {
 			return err
 		}
-		after = before
 		// One statement, so that what moves from a reservation to a version meanwhile is seen once.
+		const here = ` AND slot IN (SELECT slot FROM slots WHERE state <> 'coming')`
 		err := tx.QueryRowContext(ctx, `SELECT
-			(SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT path, blob, size FROM versions WHERE site = $1 AND blob <> '') AS kept)
-			+ (SELECT COALESCE(SUM(charged_bytes), 0) FROM reservations WHERE site = $1),
-			(SELECT COUNT(*) FROM files WHERE site = $1 AND state = 'live')
-			+ (SELECT COALESCE(SUM(charged_files), 0) FROM reservations WHERE site = $1)`, site).Scan(&after.Bytes, &after.Files)
-		if err != nil || after == before {
+			(SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT path, blob, size FROM versions WHERE site = $1 AND blob <> ''`+here+`) AS kept)
+			+ (SELECT COALESCE(SUM(charged_bytes), 0) FROM reservations WHERE site = $1`+here+`),
+			(SELECT COUNT(*) FROM files WHERE site = $1 AND state = 'live'`+here+`)
+			+ (SELECT COALESCE(SUM(charged_files), 0) FROM reservations WHERE site = $1`+here+`)`, site).Scan(&after.bytes, &after.files)
+		if err != nil {
 			return err
 		}
-		if err := addUsage(ctx, tx, site, after.Bytes-before.Bytes, after.Files-before.Files); err != nil {
-			return err
-		}
-		entry, err = s.audit(ctx, tx, AuditEntry{Action: QuotaRecounted, Site: site,
-			Detail: fmt.Sprintf("bytes %d to %d, files %d to %d", before.Bytes, after.Bytes, before.Files, after.Files)})
-		return err
+		return settleUsage(ctx, tx, site, charge{after.bytes - before.bytes, after.files - before.files})
 	})
-	if err == nil {
-		s.told(entry)
-	}
 	return before, after, err
 }
 
@@ -215,39 +364,32 @@ func chargeOf(ctx context.Context, q querier, p *object.Pointer, cur *File) (cha
 // keepsBlob reports whether a version of the path has its bytes under blob.
 func keepsBlob(ctx context.Context, q querier, site object.Site, path object.Path, blob object.Key) (bool, error) {
 	var n int
-	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE site = $1 AND path = $2 AND blob = $3 LIMIT 1) AS one`,
-		site, path, blob).Scan(&n)
+	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND blob = $4 LIMIT 1) AS one`,
+		object.SlotOf(site, path), site, path, blob).Scan(&n)
 	return n > 0, err
 }
 
-// reserveUsage adds ch to what a site uses, unless that exceeds its quota: then the error is a *QuotaError. What it frees
-// is not taken away before the commit.
+// shareError says that this server's share of a quota is used up; Catalog looks whether others have some left.
+type shareError struct{ need charge }
+
+// Error implements error.
+func (e *shareError) Error() string { return "the share of the quota is used up" }
+
+// reserveUsage adds ch to what a site uses, unless that exceeds the server's share: then the error is a *shareError.
 func reserveUsage(ctx context.Context, tx *sql.Tx, site object.Site, ch charge) error {
-	if ch.bytes == 0 && ch.files == 0 {
+	if ch == (charge{}) {
 		return nil
 	}
-	for {
-		res, err := tx.ExecContext(ctx,
-			`UPDATE site_usage SET bytes = bytes + $2, files = files + $3
-			WHERE site = $1 AND (max_bytes = 0 OR bytes + $2 <= max_bytes OR $2 = 0) AND (max_files = 0 OR files + $3 <= max_files OR $3 = 0)`,
-			site, ch.bytes, ch.files)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); n > 0 || err != nil {
-			return err
-		}
-		u, err := usageRow(ctx, tx, site)
-		if err == nil {
-			return &QuotaError{u, ch.bytes}
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := addUsage(ctx, tx, site, 0, 0); err != nil {
-			return err
-		}
+	if err := addUsage(ctx, tx, site, ch.bytes, ch.files); err != nil {
+		return err
 	}
+	var over int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM site_usage WHERE site = $1 AND ($2 > 0 AND bytes > share_bytes OR $3 > 0 AND files > share_files)`,
+		site, ch.bytes, ch.files).Scan(&over)
+	if err == nil && over > 0 {
+		return &shareError{ch} // and the transaction is rolled back
+	}
+	return err
 }
 
 // settleUsage is addUsage that leaves the row alone when there is nothing to add.
@@ -258,10 +400,10 @@ func settleUsage(ctx context.Context, tx *sql.Tx, site object.Site, ch charge) e
 	return addUsage(ctx, tx, site, ch.bytes, ch.files)
 }
 
-// addUsage adds to what a site uses, whatever its quota is.
+// addUsage adds to what a site uses, whatever its share is, and holds the row until the transaction ends.
 func addUsage(ctx context.Context, tx *sql.Tx, site object.Site, bytes, files int64) error {
 	_, err := tx.ExecContext(ctx,
-		`INSERT INTO site_usage (site, max_bytes, max_files, max_file, max_form, bytes, files) VALUES ($1, 0, 0, 0, 0, $2, $3)
+		`INSERT INTO site_usage (site, bytes, files, share_bytes, share_files) VALUES ($1, $2, $3, 0, 0)
 		ON CONFLICT (site) DO UPDATE SET bytes = site_usage.bytes + excluded.bytes, files = site_usage.files + excluded.files`,
 		site, bytes, files)
 	return err

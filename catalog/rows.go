@@ -23,8 +23,8 @@ type Row struct {
 	Appended time.Time
 }
 
-// entryID is the Entry.ID of an outbox row: stable, and no other server's.
-func (s *server) entryID(row int64) string { return fmt.Sprintf("%s-%d", s.id, row) }
+// entryID is the Entry.ID of a row of a server's outbox: stable, and no other server's.
+func entryID(server string, row int64) string { return fmt.Sprintf("%s-%d", server, row) }
 
 // encodeEntry checks e and encodes it without its ID, which follows from the row it is going to be.
 func encodeEntry(e purge.Entry) (string, error) {
@@ -80,17 +80,16 @@ func (s *server) pending(ctx context.Context, limit int) ([]Row, error) {
 	return rows, nil
 }
 
-// lastPosition is Catalog.LastPosition of this server.
-func (s *server) lastPosition(ctx context.Context) (purge.Position, error) {
-	var text string
-	err := s.read.QueryRowContext(ctx, `SELECT position FROM outbox WHERE position <> '' ORDER BY id DESC LIMIT 1`).Scan(&text)
+// lastAppended returns the newest row that is recorded as appended; the zero Row if there is none.
+func (s *server) lastAppended(ctx context.Context) (Row, error) {
+	r, err := s.scanRow(s.read.QueryRowContext(ctx, rowColumns+` WHERE position <> '' ORDER BY id DESC LIMIT 1`))
 	if errors.Is(err, sql.ErrNoRows) {
-		return purge.Position{}, nil
+		return Row{}, nil
 	}
 	if err != nil {
-		return purge.Position{}, fmt.Errorf("read outbox: %w", err)
+		return Row{}, fmt.Errorf("read outbox: %w", err)
 	}
-	return purge.ParsePosition(text)
+	return r, nil
 }
 
 // noteAppended makes a row that is in the log known to Row until recordAppended has recorded it.
@@ -139,7 +138,7 @@ func (s *server) scanRow(in scanner) (Row, error) {
 	if err := json.Unmarshal([]byte(entry), &r.Entry); err != nil {
 		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
 	}
-	r.Entry.ID = s.entryID(r.id)
+	r.Entry.ID = entryID(s.id, r.id)
 	var err error
 	if r.Position, err = purge.ParsePosition(position); err != nil {
 		return Row{}, fmt.Errorf("row %d: %w", r.id, err)
@@ -211,7 +210,7 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 			return err
 		}
 		for _, e := range entries {
-			if p.ID, err = s.enqueue(ctx, tx, e); err != nil {
+			if p.ID, err = s.enqueue(ctx, tx, noSlot, e); err != nil {
 				return err
 			}
 		}
@@ -248,7 +247,12 @@ type PurgeMark struct {
 
 // Purges returns up to limit (at most 1,000) purges of a site ("" for all), the newest first, those before the mark (zero for all).
 func (c *Catalog) Purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
-	return c.home().purges(ctx, site, before, limit)
+	s, err := c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ps, err := s.purges(ctx, site, before, limit)
+	return ps, c.members[0].fault(err)
 }
 
 func (s *server) purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {

@@ -25,6 +25,9 @@ type server struct {
 	enqueued chan struct{}
 
 	mu sync.Mutex
+	// had is which slots the server had when its stamp was hadStamp; nil before that was first asked.
+	had      *possession
+	hadStamp int64
 	// appended are rows of the outbox that are in the log and not yet recorded as such.
 	appended map[int64]Row
 }
@@ -45,6 +48,19 @@ func (s *server) close() error {
 	}
 	return nil
 }
+
+// newest is the database to read from when what was committed last must be seen.
+func (s *server) newest() *sql.DB { return s.read }
+
+// forShare is what a SELECT ends with that keeps others from changing the row before the transaction ends. SQLite has one
+// writer at a time.
+func (s *server) forShare() string { return "" }
+
+// forUpdate is as forShare, for a row that the transaction is going to change.
+func (s *server) forUpdate() string { return "" }
+
+// snapshot is the kind of transaction that sees one state of the database throughout.
+func (s *server) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 
 // change runs f in a transaction of the writer: committed when f returns nil, rolled back when it does not.
 func (s *server) change(ctx context.Context, what string, f func(*sql.Tx) error) error {

@@ -115,7 +115,7 @@ func (s *server) siteStored(ctx context.Context, site object.Site, version objec
 		if n, err := res.RowsAffected(); n == 0 || err != nil {
 			return err
 		}
-		entry, err = s.enqueue(ctx, tx, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
+		entry, err = s.enqueue(ctx, tx, noSlot, purge.Entry{Kind: purge.KindRules, Site: site, Record: &rec})
 		return err
 	})
 	if err == nil {
@@ -164,14 +164,17 @@ func scanSite(s scanner) (object.SiteRecord, error) {
 	return object.UnmarshalSite([]byte(record))
 }
 
+// noSlot is the slot of entries that are not about one path.
+const noSlot = -1
+
 // enqueue adds a row to the outbox and returns the id of its log entry. Who calls it calls wake after the commit.
-func (s *server) enqueue(ctx context.Context, tx *sql.Tx, e purge.Entry) (entry string, err error) {
+func (s *server) enqueue(ctx context.Context, tx *sql.Tx, slot int, e purge.Entry) (entry string, err error) {
 	e.Format, e.At = 1, s.cfg.Clock.Now().UTC().Truncate(time.Microsecond)
 	text, err := encodeEntry(e)
 	if err != nil {
 		return "", err
 	}
 	var id int64
-	err = tx.QueryRowContext(ctx, `INSERT INTO outbox (entry) VALUES ($1) RETURNING id`, text).Scan(&id)
-	return s.entryID(id), err
+	err = tx.QueryRowContext(ctx, `INSERT INTO outbox (slot, entry) VALUES ($1, $2) RETURNING id`, slot, text).Scan(&id)
+	return entryID(s.id, id), err
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type Config struct {
 	// File is the database file of OpenSQLite. Its directory must exist; beside it appear <File>-wal, <File>-shm and
 	// <File>.lock.
 	File string
+	// Shards are further servers, at most 63: the rows of paths are spread over them and the one in File, which is the home server.
+	Shards []Shard
 	// Writer tells apart the regions that publish the same paths, 0 to 32767; see object.NextVersion.
 	Writer uint16
 	// BusyWait is how long Reserve waits for another change of the same path; 3 s when zero.
@@ -39,9 +42,27 @@ type Config struct {
 	Log            *slog.Logger
 }
 
+// Shard is one of the further servers.
+type Shard struct {
+	// Name names it for good: rows are known to be on a server by its name. Up to 32 lower-case letters, digits and '-'.
+	Name string
+	// File is its database file, as Config.File.
+	File string
+}
+
 func (c *Config) check() error {
 	if c.File == "" || c.Clock == nil || c.Log == nil {
 		return errors.New("catalog: Config needs File, Clock and Log")
+	}
+	names := map[string]bool{HomeName: true}
+	for _, s := range c.Shards {
+		if !isShardName(s.Name) || names[s.Name] || s.File == "" {
+			return fmt.Errorf("catalog: shard %q: it needs a file and a name of its own, of up to 32 lower-case letters, digits and '-', other than %q", s.Name, HomeName)
+		}
+		names[s.Name] = true
+	}
+	if len(c.Shards) > maxShards {
+		return fmt.Errorf("catalog: %d shards; the limit is %d", len(c.Shards), maxShards)
 	}
 	if c.BusyWait == 0 {
 		c.BusyWait = 3 * time.Second
@@ -50,6 +71,12 @@ func (c *Config) check() error {
 		c.ReservationTTL = 2 * time.Minute
 	}
 	return nil
+}
+
+const maxShards = 63
+
+func isShardName(s string) bool {
+	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // readers is how many connections read at a time. Reads are short and take no lock; more would only share the cores.
@@ -65,7 +92,17 @@ func OpenSQLite(ctx context.Context, cfg Config) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCatalog(cfg, s), nil
+	var shards []*member
+	for _, x := range cfg.Shards {
+		own := cfg
+		own.File = x.File
+		shards = append(shards, &member{name: x.Name, open: func(ctx context.Context) (*server, error) { return openSQLite(ctx, own, s.holder) }})
+	}
+	c := newCatalog(cfg, s, shards...)
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // openSQLite opens the database cfg.File for the run of the program that holder names.

@@ -22,6 +22,14 @@ func openSQLite(t *testing.T, cfg catalog.Config) *catalog.Catalog {
 
 func TestSQLite(t *testing.T) { catalogtest.Run(t, openSQLite) }
 
+// TestSQLiteShards: three files are one catalogue.
+func TestSQLiteShards(t *testing.T) {
+	catalogtest.Run(t, func(t *testing.T, cfg catalog.Config) *catalog.Catalog {
+		cfg.Shards = []catalog.Shard{{Name: "second", File: cfg.File + ".second"}, {Name: "third", File: cfg.File + ".third"}}
+		return openSQLite(t, cfg)
+	})
+}
+
 func sqliteConfig(t *testing.T) catalog.Config {
 	return catalog.Config{File: t.TempDir() + "/c?a#t%20 é.db", Clock: clock.System, Log: slog.New(slog.DiscardHandler)}
 }

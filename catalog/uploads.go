@@ -65,33 +65,33 @@ func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
 		l.Fence, l.Until = 1, s.leaseEnd(s.cfg.Clock.Now())
 		leased = micros(l.Until)
 	}
-	return l, s.change(ctx, "note upload "+string(u.ID), func(tx *sql.Tx) error {
+	return l, s.changeIn(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO uploads (id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted, owner)
-			VALUES ($1, $2, 'open', $3, $4, '', $5, $6, $7, $8, $9, 0, $7, $10, 0, $11)`,
-			u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased, u.Owner)
+			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted, owner)
+			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0, $12)`,
+			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased, u.Owner)
 		return err
 	})
 }
 
 // extendUpload is Catalog.ExtendUpload of this server.
 func (s *server) extendUpload(ctx context.Context, id object.UploadID, expires time.Time) error {
-	return s.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $2 WHERE id = $1`, expires.UnixMicro())
+	return s.updateUpload(ctx, "extend", id, `UPDATE uploads SET expires = $3 WHERE slot = $1 AND id = $2`, expires.UnixMicro())
 }
 
 // abandonUpload is Catalog.AbandonUpload of this server.
 func (s *server) abandonUpload(ctx context.Context, id object.UploadID) error {
-	return s.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $2 WHERE id = $1 AND kind = 'streamed'`, UploadAbandoned)
+	return s.updateUpload(ctx, "abandon", id, `UPDATE uploads SET state = $3 WHERE slot = $1 AND id = $2 AND kind = 'streamed'`, UploadAbandoned)
 }
 
 // forgetUpload is Catalog.ForgetUpload of this server.
 func (s *server) forgetUpload(ctx context.Context, id object.UploadID) error {
-	return s.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE id = $1`)
+	return s.updateUpload(ctx, "forget", id, `DELETE FROM uploads WHERE slot = $1 AND id = $2`)
 }
 
 func (s *server) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
-	return s.change(ctx, verb+" upload "+string(id), func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, query, append([]any{id}, args...)...)
+	return s.changeIn(ctx, verb+" upload "+string(id), []unit{unitOfUpload(id)}, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, query, append([]any{id.Slot(), id}, args...)...)
 		return err
 	})
 }
@@ -101,48 +101,53 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if r.Upload == "" {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND kind = $2`, r.Upload, Streamed); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE slot = $1 AND id = $2 AND kind = $3`, r.Upload.Slot(), r.Upload, Streamed); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $2, version = $3, leased = 0 WHERE id = $1`, r.Upload, UploadDone, r.Pointer.Version)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = $3, version = $4, leased = 0 WHERE slot = $1 AND id = $2`,
+		r.Upload.Slot(), r.Upload, UploadDone, r.Pointer.Version)
 	return err
 }
 
 const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires, owner FROM uploads`
 
+const uploadQuery = `SELECT slots.state, uploads.slot, uploads.id, uploads.kind, uploads.state, uploads.site, uploads.path, uploads.version,
+	uploads.metadata, uploads.concat, uploads.expires, uploads.owner FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
+
 // upload is Catalog.Upload of this server.
-func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, error) {
-	u, err := scanUpload(s.read.QueryRowContext(ctx, uploadColumns+` WHERE id = $1`, id))
+func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotState, error) {
+	u, state, err := ownedRow(ctx, s.read, scanUpload, uploadQuery, id.Slot(), id)
 	if err != nil {
-		return Upload{}, fmt.Errorf("upload %s: %w", id, missing(err))
+		return Upload{}, state, fmt.Errorf("upload %s: %w", id, err)
 	}
-	return u, nil
+	return u, state, nil
 }
 
-// uploads is Catalog.Uploads of this server.
-func (s *server) uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
-	us, err := collect(ctx, s.read, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list uploads: %w", err)
-	}
-	return us, nil
+// listUploads is Catalog.Uploads of this server.
+func (s *server) listUploads(ctx context.Context, after object.UploadID, limit int) (us []Upload, has *possession, err error) {
+	has, err = s.view(ctx, s.read, func(q querier, _ *possession) (err error) {
+		us, err = collect(ctx, q, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, limit)
+		return err
+	})
+	return us, has, err
 }
 
-const unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) LIMIT $2`
+// unreserved ends the queries for stale uploads; rows that a move has left here, or not yet brought here, are none of this server's.
+const (
+	unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) AND EXISTS (SELECT 1 FROM slots
+		WHERE slots.slot = uploads.slot AND slots.state IN ('owned', 'leaving')) LIMIT $2`
+	streamedQuery  = uploadColumns + ` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')` + unreserved
+	resumableQuery = uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved
+)
 
 // staleUploads is Catalog.StaleUploads of this server.
 func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) {
-	streamed, err := collect(ctx, s.read, scanUpload,
-		uploadColumns+` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')`+unreserved, s.holder, page(limit))
+	streamed, err := collect(ctx, s.read, scanUpload, streamedQuery, s.holder, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list stale uploads: %w", err)
+		return nil, err
 	}
-	resumable, err := collect(ctx, s.read, scanUpload,
-		uploadColumns+` WHERE expires <= $1 AND kind <> 'streamed'`+unreserved, s.cfg.Clock.Now().UnixMicro(), page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list stale uploads: %w", err)
-	}
-	return append(streamed, resumable...), nil
+	resumable, err := collect(ctx, s.read, scanUpload, resumableQuery, s.cfg.Clock.Now().UnixMicro(), limit)
+	return append(streamed, resumable...), err
 }
 
 func scanUpload(s scanner) (Upload, error) {

@@ -11,7 +11,8 @@ type Key string
 // BlobKey is where a blob lies whose hash was known before its first byte was stored.
 func BlobKey(h Hash) Key { s := h.String(); return Key("b/" + s[:2] + "/" + s) }
 
-// UploadID names one upload: 32 lower-case hexadecimal digits (128 random bits).
+// UploadID names one upload: 32 lower-case hexadecimal digits, of which the first three are the slot of its path and the others
+// random; see NewUploadID.
 type UploadID string
 
 // ParseUploadID checks s. Errors wrap ErrInvalid.

@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,11 +41,11 @@ func (e *BodyError) Error() string { return "read the body: " + e.Err.Error() }
 // Unwrap returns what reading said.
 func (e *BodyError) Unwrap() error { return e.Err }
 
-// newUploadID returns 128 random bits.
-func newUploadID() object.UploadID {
+// newUploadID returns an id for an upload to a path.
+func newUploadID(site object.Site, path object.Path) object.UploadID {
 	var b [16]byte
 	rand.Read(b[:]) // never fails, by its documentation
-	return object.UploadID(hex.EncodeToString(b[:]))
+	return object.NewUploadID(site, path, b)
 }
 
 // partSize is the size of all parts but the last of a file of size bytes: a multiple of the chunk size, so that the hash
@@ -205,7 +204,7 @@ func (p *Publisher) storeLarge(ctx context.Context, id object.UploadID, f File, 
 	if id != "" {
 		return p.stream(ctx, id, f, hold, part, first)
 	}
-	id = newUploadID()
+	id = newUploadID(f.Site, f.Path)
 	if _, err := p.cfg.Catalog.OpenUpload(ctx, catalog.Upload{ID: id, Kind: catalog.Streamed, Site: f.Site, Path: f.Path}); err != nil {
 		return blob{}, err
 	}

@@ -150,10 +150,11 @@ func (p *Publisher) directRequest(c *gin.Context) (*resumeState, error) {
 	if r.Site == "" {
 		r.Site = p.cfg.DefaultSite
 	}
-	st := &resumeState{Format: 1, ID: newUploadID(), Site: r.Site, Direct: &directState{SHA256: r.SHA256}}
+	st := &resumeState{Format: 1, Site: r.Site, Direct: &directState{SHA256: r.SHA256}}
 	var errs [4]error
 	_, errs[0] = object.ParseSite(string(r.Site))
 	st.Path, errs[1] = object.ParsePath(r.Path)
+	st.ID = newUploadID(st.Site, st.Path)
 	for _, t := range r.Tags {
 		one, err := object.ParseTags(t)
 		st.Tags, errs[2] = append(st.Tags, one...), errors.Join(errs[2], err)

@@ -135,7 +135,7 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 		return Result{}, err
 	}
 	p.at(afterCheck)
-	m := p.meter(f.Body, Progress{ID: string(newUploadID()), Site: f.Site, Path: f.Path, Size: f.likely()})
+	m := p.meter(f.Body, Progress{ID: string(newUploadID(f.Site, f.Path)), Site: f.Site, Path: f.Path, Size: f.likely()})
 	defer m.stop()
 	f.Body = m
 	b, err := p.store(ctx, f)

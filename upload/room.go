@@ -22,7 +22,14 @@ type room struct {
 // room returns what there is for a file of a site. size is that of the file, -1 if it is not known; one that does not fit is
 // ErrTooLarge or catalog.ErrQuota.
 func (p *Publisher) room(ctx context.Context, site object.Site, path object.Path, size int64) (room, error) {
-	u, err := p.cfg.Catalog.Usage(ctx, site)
+	q, err := p.cfg.Catalog.Quota(ctx, site)
+	u := catalog.Usage{Site: site, Quota: q}
+	if err == nil && (q.Bytes > 0 || q.Files > 0) {
+		u, err = p.cfg.Catalog.Usage(ctx, site)
+	}
+	if errors.Is(err, catalog.ErrUnavailable) {
+		u, err = catalog.Usage{}, nil // Reserve will know, on the server of the path
+	}
 	if err != nil {
 		return room{}, err
 	}
@@ -76,10 +83,13 @@ func (r room) exceeded(size int64) error {
 
 // maxForm is how many files a form may bring.
 func (p *Publisher) maxForm(ctx context.Context, site object.Site) (int, error) {
-	u, err := p.cfg.Catalog.Usage(ctx, site)
+	q, err := p.cfg.Catalog.Quota(ctx, site)
+	if errors.Is(err, catalog.ErrUnavailable) {
+		err = nil
+	}
 	most := maxFormParts
 	id, _ := keys.FromContext(ctx)
-	for _, limit := range []int{u.Quota.Form, id.MaxForm} {
+	for _, limit := range []int{q.Form, id.MaxForm} {
 		if limit > 0 {
 			most = min(most, limit)
 		}

@@ -64,10 +64,7 @@ func (p *Publisher) sweepSites(ctx context.Context) error {
 
 func (p *Publisher) sweepReservations(ctx context.Context) error {
 	rs, err := p.cfg.Catalog.Stale(ctx, sweepBatch)
-	if err != nil {
-		return err
-	}
-	var errs []error
+	errs := []error{err} // when one server of the catalogue does not answer, what the others have is settled
 	for _, r := range rs {
 		errs = append(errs, p.settle(ctx, r))
 	}
@@ -113,10 +110,7 @@ func (p *Publisher) settle(ctx context.Context, r catalog.Reservation) error {
 
 func (p *Publisher) sweepUploads(ctx context.Context) error {
 	us, err := p.cfg.Catalog.StaleUploads(ctx, sweepBatch)
-	if err != nil {
-		return err
-	}
-	var errs []error
+	errs := []error{err}
 	for _, u := range us {
 		errs = append(errs, p.removeUpload(ctx, u))
 	}

@@ -233,7 +233,7 @@ func TestStrays(t *testing.T) {
 	ctx := t.Context()
 	known := b.create("/known", 20<<20)
 	b.want(b.patch(known, 0, noiseBytes(1, 17<<20)), 204)
-	lost := newUploadID()
+	lost := newUploadID("www", "")
 	_, err := b.writer.Put(ctx, object.WorkKey(lost, "state"), []byte("{}"), origin.PutOptions{})
 	b.must(err)
 	mp, err := b.writer.Create(ctx, object.UploadKey(lost), "")

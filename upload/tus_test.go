@@ -259,7 +259,7 @@ func TestTusKeepsWhatArrived(t *testing.T) {
 // TestStrays: uploads that the catalogue has no note of are removed once they are old, those that it knows are not.
 func TestLocks(t *testing.T) {
 	l := newLocks()
-	id := newUploadID()
+	id := newUploadID("www", "")
 	ended := make(chan struct{})
 	release, err := l.take(t.Context(), clock.System, id, func() { close(ended) })
 	if err != nil {
@@ -268,7 +268,7 @@ func TestLocks(t *testing.T) {
 	if _, ok := l.try(id); ok {
 		t.Fatal("two have one lock")
 	}
-	if r, ok := l.try(newUploadID()); !ok {
+	if r, ok := l.try(newUploadID("www", "")); !ok {
 		t.Fatal("another upload is locked too")
 	} else {
 		r()

@@ -64,7 +64,7 @@ type creation struct {
 
 // tusRequest reads the header of a creation, and checks that the file may be published. A partial upload is not going to be.
 func (p *Publisher) tusRequest(c *gin.Context) (creation, error) {
-	r := creation{metadata: c.GetHeader("Upload-Metadata"), state: &resumeState{Format: 1, ID: newUploadID()}}
+	r := creation{metadata: c.GetHeader("Upload-Metadata"), state: &resumeState{Format: 1, ID: newUploadID("", "")}}
 	meta, err := parseMetadata(r.metadata)
 	if err != nil {
 		return r, err
@@ -85,6 +85,7 @@ func (p *Publisher) tusRequest(c *gin.Context) (creation, error) {
 	if r.state.Site, r.state.Path, r.state.Attributes, err = p.named(meta); err != nil {
 		return r, err
 	}
+	r.state.ID = newUploadID(r.state.Site, r.state.Path)
 	if _, err = p.publishable(c.Request.Context(), r.state.Site, r.state.Attributes); err != nil {
 		return r, err
 	}

@@ -3,7 +3,6 @@ package catalogtest
 import (
 	"errors"
 	"io/fs"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +10,10 @@ import (
 	"perigee/object"
 )
 
-func uploadID(c string) object.UploadID { return object.UploadID(strings.Repeat(c, 32)) }
+// uploadID is the id of an upload to the path "/" + c of site www.
+func uploadID(c string) object.UploadID {
+	return object.NewUploadID("www", object.Path("/"+c), [16]byte{15: c[0]})
+}
 
 // large makes a pointer whose blob came from an upload.
 func large(path object.Path, id object.UploadID) object.Pointer {

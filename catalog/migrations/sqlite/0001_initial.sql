@@ -2,9 +2,55 @@
 -- Times are microseconds since 1970. Paths compare byte by byte. Pointers, records and entries are JSON.
 
 CREATE TABLE catalogue (
-	id TEXT NOT NULL
+	id    TEXT NOT NULL,              -- of this server
+	stamp INTEGER NOT NULL DEFAULT 0, -- rises with every change of slots; 0 before the server was given its first
+	epoch INTEGER NOT NULL DEFAULT 0, -- of the layout, which is the home server's; 0 before there was one
+	moves INTEGER NOT NULL DEFAULT 0  -- the highest number a run of a move was given, by the home server
 );
 INSERT INTO catalogue (id) VALUES (lower(hex(randomblob(8))));
+
+-- What this server may do with which slot; see slotState.
+CREATE TABLE slots (
+	slot  INTEGER NOT NULL PRIMARY KEY,
+	state TEXT NOT NULL,
+	move  INTEGER NOT NULL -- the move that set it, 0 when none did
+);
+
+-- Units of slots that are leaving, as they changed since the move began to copy; see unit.
+CREATE TABLE changed (
+	slot  INTEGER NOT NULL,
+	kind  TEXT NOT NULL,
+	a     TEXT NOT NULL,
+	b     TEXT NOT NULL,
+	times INTEGER NOT NULL,
+	PRIMARY KEY (slot, kind, a, b)
+) WITHOUT ROWID;
+
+-- On the home server only: the servers, the layout, the moves that are under way, the sites and the purges.
+CREATE TABLE servers (
+	name TEXT NOT NULL PRIMARY KEY, -- by the configuration
+	id   TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE layout (
+	slot   INTEGER NOT NULL PRIMARY KEY,
+	server TEXT NOT NULL
+);
+CREATE INDEX layout_server ON layout (server);
+
+CREATE TABLE moves (
+	slot    INTEGER NOT NULL PRIMARY KEY,
+	number  INTEGER NOT NULL, -- rises with every run that takes the move on
+	source  TEXT NOT NULL,
+	target  TEXT NOT NULL,
+	step    TEXT NOT NULL,
+	copied  INTEGER NOT NULL, -- rows
+	tries   INTEGER NOT NULL,
+	trouble TEXT NOT NULL,    -- why the last try ended, for people
+	holder  TEXT NOT NULL,
+	expires INTEGER NOT NULL,
+	ordered INTEGER NOT NULL
+);
 
 CREATE TABLE sites (
 	site    TEXT NOT NULL PRIMARY KEY,
@@ -18,20 +64,23 @@ CREATE TABLE hosts (
 	site TEXT NOT NULL REFERENCES sites (site)
 ) WITHOUT ROWID;
 
--- The head of every path that was ever published, tombstones included.
+-- The head of every path that was ever published, tombstones included. The slot follows from site and path; it leads every
+-- key, so that a slot lies together and can be moved.
 CREATE TABLE files (
+	slot    INTEGER NOT NULL,
 	site    TEXT NOT NULL,
 	path    TEXT NOT NULL,
 	version TEXT NOT NULL,
 	state   TEXT NOT NULL,
 	etag    TEXT NOT NULL, -- of the p/ object, as the bucket gave it
 	pointer TEXT NOT NULL,
-	PRIMARY KEY (site, path)
+	PRIMARY KEY (slot, site, path)
 ) WITHOUT ROWID;
 CREATE INDEX files_live ON files (site, path) WHERE state = 'live';
 CREATE INDEX files_recent ON files (version) WHERE state = 'live';
 
 CREATE TABLE versions (
+	slot      INTEGER NOT NULL,
 	site      TEXT NOT NULL,
 	path      TEXT NOT NULL,
 	version   TEXT NOT NULL,
@@ -39,11 +88,12 @@ CREATE TABLE versions (
 	size      INTEGER NOT NULL,
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
-	PRIMARY KEY (site, path, version)
+	PRIMARY KEY (slot, site, path, version)
 ) WITHOUT ROWID;
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
 
 CREATE TABLE reservations (
+	slot         INTEGER NOT NULL,
 	site         TEXT NOT NULL,
 	path         TEXT NOT NULL,
 	version      TEXT NOT NULL,
@@ -56,12 +106,14 @@ CREATE TABLE reservations (
 	begun         TEXT NOT NULL, -- who ordered the change
 	charged_bytes INTEGER NOT NULL, -- what site_usage holds for it
 	charged_files INTEGER NOT NULL,
-	PRIMARY KEY (site, path)
+	PRIMARY KEY (slot, site, path)
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
 
+-- Uploads are in the slot of their path, which their id begins with.
 CREATE TABLE uploads (
-	id        TEXT NOT NULL PRIMARY KEY,
+	slot      INTEGER NOT NULL,
+	id        TEXT NOT NULL,
 	kind      TEXT NOT NULL,
 	state     TEXT NOT NULL,
 	site      TEXT NOT NULL,
@@ -76,13 +128,15 @@ CREATE TABLE uploads (
 	lessee    TEXT NOT NULL,    -- the run of the program that has, or had, the lease
 	leased    INTEGER NOT NULL, -- until when; 0 once released
 	wanted    INTEGER NOT NULL, -- 1 when another run asks for the lease
-	owner     TEXT NOT NULL -- id of the API key that began it
+	owner     TEXT NOT NULL, -- id of the API key that began it
+	PRIMARY KEY (slot, id)
 ) WITHOUT ROWID;
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
 CREATE TABLE outbox (
 	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	slot     INTEGER NOT NULL, -- of the path that changed; -1 for entries about more than one path
 	entry    TEXT NOT NULL,
 	position TEXT NOT NULL DEFAULT '', -- in the log, once appended
 	appended INTEGER NOT NULL DEFAULT 0
@@ -98,15 +152,22 @@ CREATE TABLE purges (
 CREATE INDEX purges_created ON purges (created, id);
 CREATE INDEX purges_site ON purges (site, created, id);
 
--- What a site uses and may use; 0 is no limit.
-CREATE TABLE site_usage (
+-- What sites may use; 0 is no limit. On the home server.
+CREATE TABLE site_quota (
 	site      TEXT NOT NULL PRIMARY KEY,
 	max_bytes INTEGER NOT NULL,
 	max_files INTEGER NOT NULL,
 	max_file  INTEGER NOT NULL, -- bytes of one file
-	max_form  INTEGER NOT NULL, -- files of one form
-	bytes     INTEGER NOT NULL,
-	files     INTEGER NOT NULL
+	max_form  INTEGER NOT NULL  -- files of one form
+) WITHOUT ROWID;
+
+-- What sites use, as far as this server was told, and its share of their quotas. Before anybody has divided, the share is 0.
+CREATE TABLE site_usage (
+	site        TEXT NOT NULL PRIMARY KEY,
+	bytes       INTEGER NOT NULL,
+	files       INTEGER NOT NULL,
+	share_bytes INTEGER, -- of the quota; NULL is no limit
+	share_files INTEGER
 ) WITHOUT ROWID;
 
 CREATE TABLE audit (
