@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -15,6 +16,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"perigee/clock"
+	"perigee/object"
+	"perigee/problem"
 )
 
 // DefaultURL is the console of `perigee up`.
@@ -30,6 +35,10 @@ type Config struct {
 	HTTP *http.Client
 	// UserAgent names the program.
 	UserAgent string
+	// Retry says how calls that may be repeated are.
+	Retry Retry
+	// Clock is what pauses are measured by; clock.System when nil.
+	Clock clock.Clock
 }
 
 // Client calls the API.
@@ -38,6 +47,8 @@ type Client struct {
 	key   string
 	http  *http.Client
 	agent string
+	retry Retry
+	clock clock.Clock
 }
 
 // New checks c. It connects to nothing.
@@ -58,7 +69,10 @@ func New(c Config) (*Client, error) {
 	if c.HTTP == nil {
 		c.HTTP = newHTTP()
 	}
-	return &Client{strings.TrimRight(c.BaseURL, "/"), c.Key, c.HTTP, c.UserAgent}, nil
+	if c.Clock == nil {
+		c.Clock = clock.System
+	}
+	return &Client{strings.TrimRight(c.BaseURL, "/"), c.Key, c.HTTP, c.UserAgent, c.Retry.withDefaults(), c.Clock}, nil
 }
 
 func newHTTP() *http.Client {
@@ -109,17 +123,23 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s (HTTP %d, request %s)", what, p.Status, p.RequestID)
 }
 
-// Is matches the errors that statuses stand for.
+// Kind returns the kind of problem; "" if the answer was not one of the API's.
+func (p *Problem) Kind() problem.Kind { return problem.KindOf(p.Type) }
+
+// Is matches the errors that statuses and kinds stand for, and the problem.Kind.
 func (p *Problem) Is(target error) bool {
 	switch target {
 	case fs.ErrNotExist:
 		return p.Status == http.StatusNotFound || p.Status == http.StatusGone
 	case fs.ErrPermission:
 		return p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden
+	case fs.ErrExist:
+		return p.Kind() == "exists"
 	case ErrPrecondition:
 		return p.Status == http.StatusPreconditionFailed
 	}
-	return false
+	kind, ok := target.(problem.Kind)
+	return ok && p.Kind() == kind
 }
 
 // Temporary reports whether the same call may succeed a little later: the server or the way to it failed, or
@@ -157,30 +177,40 @@ func (e *unreachableError) Unwrap() error { return e.err }
 // maxAnswer bounds an answer, in bytes. A page of 1,000 files with long names has about 4 MiB.
 const maxAnswer = 64 << 20
 
-// call sends a request and decodes a 2xx answer into out, if that is not nil. It returns the answer's status.
-func (c *Client) call(req *http.Request, out any) (int, error) {
+// do sends a request and returns an answer that is no error; its body is to be closed.
+func (c *Client) do(req *http.Request, accept string) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
 	}
-	req.Header.Set("Accept", "application/json, application/problem+json")
+	req.Header.Set("Accept", accept)
 	res, err := c.http.Do(req)
 	if err != nil {
 		if ctxErr := req.Context().Err(); ctxErr != nil {
-			return 0, ctxErr
+			return nil, ctxErr
 		}
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err // the URL is told once, by us
 		}
-		return 0, &unreachableError{c.base, err}
+		return nil, &unreachableError{c.base, err}
+	}
+	if res.StatusCode/100 != 2 {
+		defer res.Body.Close()
+		return nil, problemOf(res)
+	}
+	return res, nil
+}
+
+// call sends a request and decodes a 2xx answer into out, if that is not nil. It returns the answer's status.
+func (c *Client) call(req *http.Request, out any) (int, error) {
+	res, err := c.do(req, "application/json, application/problem+json")
+	if err != nil {
+		return 0, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode/100 != 2 {
-		return res.StatusCode, problemOf(res)
-	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
@@ -220,24 +250,59 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, out any
 	return err
 }
 
-// send calls with an optional JSON body.
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, in, out any) (int, error) {
-	var body io.Reader
+// send calls with an optional JSON body. What only asks is repeated as Retry says.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, in, out any) (status int, err error) {
+	return c.sendWith(ctx, method, path, query, nil, in, out)
+}
+
+// sendIf is send on the condition that match is the current version; "" makes none.
+func (c *Client) sendIf(ctx context.Context, method, path string, match object.Version, in, out any) (status int, err error) {
+	h := http.Header{}
+	if match != "" {
+		h.Set("If-Match", `"`+string(match)+`"`)
+	}
+	return c.sendWith(ctx, method, path, nil, h, in, out)
+}
+
+func (c *Client) sendWith(ctx context.Context, method, path string, query url.Values, h http.Header, in, out any) (status int, err error) {
+	var b []byte
 	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
+		if b, err = json.Marshal(in); err != nil {
 			return 0, fmt.Errorf("encode request: %w", err)
 		}
-		body = bytes.NewReader(b)
 	}
-	req, err := c.request(ctx, method, path, query, body)
-	if err != nil {
-		return 0, err
+	once := func() error {
+		var body io.Reader
+		if in != nil {
+			body = bytes.NewReader(b)
+		}
+		req, err := c.request(ctx, method, path, query, body)
+		if err != nil {
+			return err
+		}
+		maps.Copy(req.Header, h)
+		if in != nil {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		status, err = c.call(req, out)
+		return err
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if asks(method) {
+		err = c.repeat(ctx, once)
+	} else {
+		err = once()
 	}
-	return c.call(req, out)
+	return status, err
+}
+
+// repeat calls once until it succeeds, or as Retry says.
+func (c *Client) repeat(ctx context.Context, once func() error) error {
+	for try := 1; ; try++ {
+		err := once()
+		if err == nil || !c.again(ctx, try, err) {
+			return err
+		}
+	}
 }
 
 func (c *Client) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {

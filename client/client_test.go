@@ -24,6 +24,7 @@ import (
 
 func connect(t *testing.T, c client.Config) *client.Client {
 	t.Helper()
+	c.Retry.Pause = time.Millisecond
 	cl, err := client.New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"net/http"
@@ -204,18 +206,23 @@ func (c *Client) Get(ctx context.Context, site object.Site, path object.Path) (F
 	return f, nil
 }
 
+// Exists reports whether a path has a file.
+func (c *Client) Exists(ctx context.Context, site object.Site, path object.Path) (bool, error) {
+	_, err := c.send(ctx, http.MethodHead, filePath(site, path), nil, nil, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s:%s: %w", site, path, err)
+	}
+	return true, nil
+}
+
 // Delete makes a path gone; its versions stay. ifMatch, unless "", must be the current version. A path without a
 // file is fs.ErrNotExist.
 func (c *Client) Delete(ctx context.Context, site object.Site, path object.Path, ifMatch object.Version) (File, error) {
-	req, err := c.request(ctx, http.MethodDelete, filePath(site, path), nil, nil)
-	if err != nil {
-		return File{}, err
-	}
-	if ifMatch != "" {
-		req.Header.Set("If-Match", `"`+string(ifMatch)+`"`)
-	}
 	var f File
-	if _, err := c.call(req, &f); err != nil {
+	if _, err := c.sendIf(ctx, http.MethodDelete, filePath(site, path), ifMatch, nil, &f); err != nil {
 		return File{}, fmt.Errorf("delete %s:%s: %w", site, path, err)
 	}
 	return f, nil

@@ -60,17 +60,6 @@ func (c *Client) order(ctx context.Context, method, node, path, verb string) err
 	return nil
 }
 
-// Sites returns all sites, sorted by name.
-func (c *Client) Sites(ctx context.Context) ([]object.SiteRecord, error) {
-	var list struct {
-		Sites []object.SiteRecord `json:"sites"`
-	}
-	if err := c.get(ctx, "/sites", nil, &list); err != nil {
-		return nil, fmt.Errorf("sites: %w", err)
-	}
-	return list.Sites, nil
-}
-
 // Explanation is every step from an address and a path to bytes, as it would be taken now.
 type Explanation struct {
 	Site  object.Site `json:"site"`

@@ -35,6 +35,7 @@ import (
 	"perigee/catalog"
 	"perigee/clock"
 	"perigee/keys"
+	"perigee/problem"
 )
 
 // Store keeps the records; *catalog.Catalog is one, and its documentation names the outcomes. Safe for concurrent use.
@@ -170,6 +171,6 @@ func Instead(ctx context.Context, v any) error {
 	return err
 }
 
-func deny(w http.ResponseWriter, status int, slug, detail string, retry int) {
+func deny(w http.ResponseWriter, status int, slug problem.Kind, detail string, retry int) {
 	keys.WriteProblem(w, &keys.Denied{Status: status, Slug: slug, Title: http.StatusText(status), Detail: detail, RetryAfter: retry})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"perigee/clock"
+	"perigee/problem"
 )
 
 // GuardConfig is what a Guard is made from.
@@ -231,7 +232,7 @@ var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X
 
 // checkLocal refuses what did not come straight from a program or console page on this machine.
 func (g *Guard) checkLocal(r *http.Request) *Denied {
-	refuse := func(slug, detail string) *Denied {
+	refuse := func(slug problem.Kind, detail string) *Denied {
 		return &Denied{Status: http.StatusForbidden, Slug: slug, Title: "Refused in keyless mode", Detail: detail}
 	}
 	if ip := remoteIP(r); !ip.IsLoopback() {

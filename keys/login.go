@@ -144,7 +144,7 @@ func (g *Guard) answerLogin(w http.ResponseWriter, r *http.Request, next string,
 
 func (g *Guard) refuseLogin(w http.ResponseWriter, r *http.Request, d *Denied) {
 	if isForm(r) && g.c.LoginPage != "" {
-		http.Redirect(w, r, g.c.LoginPage+"?failed="+d.Slug, http.StatusSeeOther)
+		http.Redirect(w, r, g.c.LoginPage+"?failed="+string(d.Slug), http.StatusSeeOther)
 		return
 	}
 	WriteProblem(w, d)

@@ -2,17 +2,17 @@ package keys
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"perigee/problem"
 )
 
 // Denied is why a request was refused.
 type Denied struct {
-	Status int    // of the HTTP answer
-	Slug   string // last segment of the problem's type
+	Status int          // of the HTTP answer
+	Slug   problem.Kind // what programs decide by
 	Title  string
 	Detail string // a sentence that says what to do
 	// RetryAfter is how many seconds to wait; 0 says nothing.
@@ -37,13 +37,6 @@ var (
 // X-Request-Id, else a new one.
 func WriteProblem(w http.ResponseWriter, d *Denied) {
 	h := w.Header()
-	id := h.Get("X-Request-Id")
-	if id == "" {
-		var b [8]byte
-		rand.Read(b[:])
-		id = hex.EncodeToString(b[:])
-		h.Set("X-Request-Id", id)
-	}
 	if d.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="perigee"`)
 	}
@@ -51,9 +44,9 @@ func WriteProblem(w http.ResponseWriter, d *Denied) {
 		h.Set("Retry-After", strconv.Itoa(d.RetryAfter))
 	}
 	h.Set("Cache-Control", "no-store")
-	writeJSON(w, "application/problem+json", d.Status, map[string]any{
-		"type": "/problems/" + d.Slug, "title": d.Title, "status": d.Status, "detail": d.Detail, "request_id": id,
-	})
+	doc := problem.New(d.Status, d.Slug, d.Detail, problem.RequestID(h))
+	doc.Title = d.Title
+	problem.Write(w, doc)
 }
 
 func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {

@@ -10,11 +10,11 @@ import (
 // PullOrigin is where a pull site's responses come from.
 type PullOrigin struct {
 	// URL is http, https or h2c (HTTP/2 without TLS), a host, and perhaps a path that is put before every target.
-	URL string `json:"url"`
+	URL string `json:"url" doc:"http, https or h2c"`
 	// ClientHost sends the client's Host instead of the origin's own.
 	ClientHost bool `json:"client_host,omitempty"`
 	// StaleUnreachable is for how many seconds after its lifetime a response is used while the origin cannot be reached; an hour if not given.
-	StaleUnreachable *int64 `json:"stale_unreachable,omitempty"`
+	StaleUnreachable *int64 `json:"stale_unreachable,omitempty" doc:"Seconds; 3600"`
 	// BothSchemes declares that http and https name the same resources.
 	BothSchemes bool `json:"both_schemes,omitempty"`
 }

@@ -11,28 +11,28 @@ import (
 // folder, a longer folder before a shorter one, a folder before an extension, an extension before "*".
 type Rule struct {
 	// Path is "/a/file", "/a/folder/*" (that folder and all below), "*.ext" or "*".
-	Path string `json:"path"`
+	Path string `json:"path" doc:"/file, /folder/*, *.ext or *. Of several rules that match, the most exact one decides, field by field"`
 	// TTL is how long an edge uses a response of a pull site, in seconds, whatever the origin says of its freshness. What must not be stored is not stored.
-	TTL *int64 `json:"ttl,omitempty"`
+	TTL *int64 `json:"ttl,omitempty" doc:"Seconds that an edge uses a response of a pull site, whatever its origin says"`
 	// StatusTTL is TTL by status, "404", or by class, "5xx"; it comes before TTL.
-	StatusTTL map[string]int64 `json:"status_ttl,omitempty"`
+	StatusTTL map[string]int64 `json:"status_ttl,omitempty" doc:"The same by status, 404, or class, 5xx"`
 	// Jitter spreads TTL and StatusTTL by up to so many percent up or down; 10 if not given.
-	Jitter *int64 `json:"jitter,omitempty"`
+	Jitter *int64 `json:"jitter,omitempty" doc:"Percent by which these are spread; 10"`
 	// ClientTTL is the max-age that clients are told, in seconds; 0 has them ask each time.
-	ClientTTL *int64 `json:"client_ttl,omitempty"`
+	ClientTTL *int64 `json:"client_ttl,omitempty" doc:"Seconds that clients are told"`
 	// Query says which parameters are part of the key, and reach the origin, of a pull site.
-	Query *QueryRule `json:"query,omitempty"`
+	Query *QueryRule `json:"query,omitempty" doc:"Which parameters are part of the key of a pull site"`
 	// RequestHeaders change what the origin of a pull site gets, ResponseHeaders what clients get.
 	RequestHeaders  *HeaderRule   `json:"request_headers,omitempty"`
 	ResponseHeaders *HeaderRule   `json:"response_headers,omitempty"`
 	Redirect        *RedirectRule `json:"redirect,omitempty"`
 	CORS            *CORSRule     `json:"cors,omitempty"`
 	// ErrorPages are documents in HTML in place of errors, by status or class, "404" or "5xx".
-	ErrorPages map[string]string `json:"error_pages,omitempty"`
+	ErrorPages map[string]string `json:"error_pages,omitempty" doc:"HTML in place of errors, by status or class"`
 	// MaxObject is the size of the largest response that is kept, in bytes.
-	MaxObject *int64 `json:"max_object,omitempty"`
+	MaxObject *int64 `json:"max_object,omitempty" doc:"Bytes of the largest response that is kept"`
 	// Bypass has every request go to the origin, and nothing kept.
-	Bypass *bool `json:"bypass,omitempty"`
+	Bypass *bool `json:"bypass,omitempty" doc:"Every request goes to the origin, and nothing is kept"`
 }
 
 // QueryRule keeps some parameters, or all but some.
@@ -52,8 +52,8 @@ type HeaderRule struct {
 // RedirectRule answers with another place.
 type RedirectRule struct {
 	// To is a path or a URL. {path} in it is the path of the request, {rest} what stands for the * of the rule's folder, {query} the query with its question mark.
-	To     string `json:"to"`
-	Status int    `json:"status,omitempty"` // 301, 302, 303, 307 or 308; 302 if not given
+	To     string `json:"to" doc:"A path or URL; {path}, {rest} and {query} stand for parts of the request"`
+	Status int    `json:"status,omitempty" doc:"301, 302, 303, 307 or 308; 302"` // 301, 302, 303, 307 or 308; 302 if not given
 }
 
 // CORSRule lets pages of other origins read what a site answers (https://fetch.spec.whatwg.org/#http-cors-protocol).

@@ -106,7 +106,7 @@ type SiteDeclaration struct {
 
 // Record returns the record to store, without a version: names are canonical, the rest is as it was declared. Errors wrap ErrInvalid.
 func (d SiteDeclaration) Record() (SiteRecord, error) {
-	r := SiteRecord{Format: 1, Kind: d.Kind, Rules: d.Rules, Origin: d.Origin}
+	r := SiteRecord{Format: 1, Kind: d.Kind, Hosts: []Host{}, Rules: d.Rules, Origin: d.Origin}
 	if r.Kind == "" {
 		r.Kind = Published
 	}
@@ -128,9 +128,9 @@ func (d SiteDeclaration) Record() (SiteRecord, error) {
 type SiteRules struct {
 	// CacheControl is sent to clients on path URLs unless the pointer has its own; empty means
 	// "public, max-age=0, must-revalidate".
-	CacheControl string `json:"cache_control,omitempty"`
+	CacheControl string `json:"cache_control,omitempty" doc:"Sent to clients; public, max-age=0, must-revalidate if it is empty"`
 	// OnPartition is Serve when empty.
-	OnPartition OnPartition `json:"on_partition,omitempty"`
+	OnPartition OnPartition `json:"on_partition,omitempty" doc:"What an edge does with a file that it can no longer confirm; serve if it is empty"`
 	// AllowActive lets HTML, SVG and PDF be rendered without a CSP sandbox. The default site of a public
 	// web page wants it; a site of strangers' uploads does not.
 	AllowActive bool `json:"allow_active,omitempty"`

@@ -27,8 +27,10 @@ import (
 	"perigee/clock"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/origin"
 	"perigee/origin/origintest"
+	"perigee/problem"
 	"perigee/purge/purgetest"
 )
 
@@ -141,7 +143,7 @@ func (b *bench) open() {
 	engine.Use(func(c *gin.Context) {
 		c.Request = c.Request.WithContext(keys.NewContext(c.Request.Context(), b.sender()))
 	})
-	b.pub.Register(engine)
+	b.pub.Register(engine, openapi.New(openapi.Info{}))
 	b.server = httptest.NewServer(engine)
 }
 
@@ -216,7 +218,7 @@ func (b *bench) want(a answer, status int) answer {
 	if a.status < 400 || len(a.body) == 0 {
 		return a
 	}
-	var p Problem
+	var p problem.Document
 	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != "application/problem+json" ||
 		p.Status != status || p.Detail == "" || p.Title == "" || p.RequestID == "" || !strings.HasPrefix(p.Type, "/problems/") {
 		b.t.Errorf("not a problem document: %s", a.body)

@@ -11,10 +11,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
-)
 
-// statusChecksum answers a chunk that does not have its checksum; the protocol made the number up.
-const statusChecksum = 460
+	"perigee/problem"
+)
 
 // checksumHeader may also come as a trailer, where it was announced as one.
 const checksumHeader = "Upload-Checksum"
@@ -108,7 +107,7 @@ func (c *checksum) verify() error {
 		return err
 	}
 	if got := c.hashes[i].Sum(nil); !bytes.Equal(got, want) {
-		return refuse(statusChecksum, "checksum-mismatch", "The bytes that came do not have the given %s. Nothing of them is kept; send them again.", algorithms[i].name)
+		return refuse(problem.StatusChecksum, "checksum-mismatch", "The bytes that came do not have the given %s. Nothing of them is kept; send them again.", algorithms[i].name)
 	}
 	return nil
 }

@@ -92,18 +92,13 @@ type directPart struct {
 	Size   int64 `json:"size"`
 }
 
-func (p *Publisher) registerDirect(r gin.IRouter) {
-	g := r.Group(directRoute, p.drained, p.allowed, p.ownUpload, func(c *gin.Context) {
-		c.Header("Cache-Control", "no-store")
-		if p.cfg.Presigner == nil {
-			p.fail(c, "read a direct upload", refuse(http.StatusNotImplemented, "direct-off",
-				"Uploads straight to the storage are off here: its address for clients is not configured (storage.public_endpoint). Use PUT or tus."))
-		}
-	})
-	g.POST("", p.directCreate)
-	g.GET("/:id", p.directGet)
-	g.POST("/:id/commit", p.directCommit)
-	g.DELETE("/:id", p.directDelete)
+// directOn refuses direct uploads where the storage has no address for clients.
+func (p *Publisher) directOn(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	if p.cfg.Presigner == nil {
+		p.fail(c, "read a direct upload", refuse(http.StatusNotImplemented, "direct-off",
+			"Uploads straight to the storage are off here: its address for clients is not configured (storage.public_endpoint). Use PUT or tus."))
+	}
 }
 
 // directCreate answers POST.

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/object"
+	"perigee/problem"
 )
 
 // Limits of a form.
@@ -27,8 +28,13 @@ type FormResult struct {
 	// Path is where the file was to go; as it was sent, if it is no path.
 	Path string `json:"path"`
 	// Result is set when it was published, Problem when it was not.
-	Result  *Result  `json:"result,omitempty"`
-	Problem *Problem `json:"problem,omitempty"`
+	Result  *Result           `json:"result,omitempty"`
+	Problem *problem.Document `json:"problem,omitempty"`
+}
+
+// formAnswer is what became of a form.
+type formAnswer struct {
+	Files []FormResult `json:"files"`
 }
 
 // formFields are the fields that came before the files. They hold for all files that follow.
@@ -58,7 +64,7 @@ func (p *Publisher) form(c *gin.Context) {
 		err = refuse(http.StatusBadRequest, "no-file", "The form has no file. Choose at least one.")
 	}
 	if err != nil {
-		prob, _ := problem(c, err)
+		prob, _ := problemOf(c, err)
 		p.cfg.Log.Debug("read a form", "err", err, "request_id", prob.RequestID)
 		results = append(results, FormResult{Problem: &prob})
 	}
@@ -134,7 +140,7 @@ func (p *Publisher) formFile(c *gin.Context, site object.Site, fields formFields
 		r.Result = &res
 		return r, true
 	}
-	prob, logged := problem(c, err)
+	prob, logged := problemOf(c, err)
 	if logged {
 		p.cfg.Log.Error("publish by form", "err", err, "status", prob.Status, "request_id", prob.RequestID)
 	}
@@ -196,7 +202,7 @@ func published(results []FormResult) (n int) {
 }
 
 // answerForm answers a browser with a redirection to the console when all went well, and with Config.FormResult when
-// not; everything else with JSON: {"files": [FormResult…]}.
+// not; everything else with a formAnswer.
 func (p *Publisher) answerForm(c *gin.Context, site object.Site, results []FormResult) {
 	status := http.StatusCreated
 	good := published(results)
@@ -207,7 +213,7 @@ func (p *Publisher) answerForm(c *gin.Context, site object.Site, results []FormR
 		}
 	}
 	if !strings.Contains(c.GetHeader("Accept"), "text/html") {
-		c.JSON(status, gin.H{"files": results})
+		answerProgram(c, status, results)
 		return
 	}
 	if good == len(results) {
@@ -220,6 +226,23 @@ func (p *Publisher) answerForm(c *gin.Context, site object.Site, results []FormR
 		return
 	}
 	c.String(status, "%s", plainResults(results))
+}
+
+// answerProgram answers with what became of each file. Where none was published the whole is a problem: the first one's, with what there is to
+// say of the others.
+func answerProgram(c *gin.Context, status int, results []FormResult) {
+	switch {
+	case published(results) > 0:
+		c.JSON(status, formAnswer{results})
+	case len(results) == 1:
+		problem.Write(c.Writer, *results[0].Problem)
+	default:
+		c.Header("Content-Type", problem.MediaType)
+		c.JSON(status, struct {
+			problem.Document
+			formAnswer
+		}{*results[0].Problem, formAnswer{results}})
+	}
 }
 
 // plainResults tells a person what became of a form.

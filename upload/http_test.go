@@ -15,6 +15,7 @@ import (
 
 	"perigee/catalog"
 	"perigee/object"
+	"perigee/problem"
 	"perigee/purge"
 )
 
@@ -166,7 +167,7 @@ func TestBadRequests(t *testing.T) {
 			continue
 		}
 		b.want(a, c.status)
-		var p Problem
+		var p problem.Document
 		b.must(json.Unmarshal(a.body, &p))
 		if !strings.Contains(p.Detail, c.says) {
 			t.Errorf("%s %.60s: detail %q does not mention %q", c.method, c.path, p.Detail, c.says)

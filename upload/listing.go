@@ -33,7 +33,19 @@ func (p *Publisher) fileRecord(rec object.SiteRecord, ptr object.Pointer) fileRe
 	return fileRecord{p.result(rec, ptr), ptr.State, ptr.Modified, ptr.Tags, ptr.CacheControl}
 }
 
-// list answers GET …/files?prefix=&cursor=&limit= with {"files","next"}; next, unless empty, is the cursor of the next page.
+// filePage is a page of a listing.
+type filePage struct {
+	Files []fileRecord `json:"files"`
+	Next  string       `json:"next" doc:"Cursor of the next page; empty on the last"`
+}
+
+// versionPage is a page of the versions of a path.
+type versionPage struct {
+	Versions []fileRecord `json:"versions"`
+	Next     string       `json:"next" doc:"Cursor of the next page; empty on the last"`
+}
+
+// list answers GET …/files?prefix=&cursor=&limit= with a filePage.
 func (p *Publisher) list(c *gin.Context) {
 	site, _, err := target(c)
 	limit, lerr := limitOf(c)
@@ -65,7 +77,7 @@ func (p *Publisher) list(c *gin.Context) {
 	if len(files) == limit {
 		next = cursorAt(string(files[limit-1].Pointer.Path))
 	}
-	c.JSON(http.StatusOK, gin.H{"files": list, "next": next})
+	c.JSON(http.StatusOK, filePage{list, next})
 }
 
 // narrowed returns the part of a listing that the sender may see: what begins with prefix, or with a longer one.
@@ -166,7 +178,7 @@ func noFile(site object.Site, path object.Path) error {
 	return fmt.Errorf("file %s of site %s: %w", path, site, fs.ErrNotExist)
 }
 
-// versions answers with the versions of a path, the newest first, as {"versions","next"}; a path that was never
+// versions answers with the versions of a path, the newest first, as a versionPage; a path that was never
 // published is 404.
 func (p *Publisher) versions(c *gin.Context, site object.Site, path object.Path) {
 	limit, lerr := limitOf(c)
@@ -199,5 +211,5 @@ func (p *Publisher) versions(c *gin.Context, site object.Site, path object.Path)
 	if len(vs) == limit {
 		next = cursorAt(string(vs[limit-1].Version))
 	}
-	c.JSON(http.StatusOK, gin.H{"versions": list, "next": next})
+	c.JSON(http.StatusOK, versionPage{list, next})
 }

@@ -2,8 +2,6 @@ package upload
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,40 +14,20 @@ import (
 	"perigee/catalog"
 	"perigee/object"
 	"perigee/origin"
+	"perigee/problem"
 )
-
-// Problem is an error as a client gets it, RFC 9457.
-type Problem struct {
-	Type      string `json:"type"` // "/problems/<slug>"
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	RequestID string `json:"request_id"`
-}
-
-const requestIDHeader = "X-Request-Id"
-
-// requestID returns the id that an earlier middleware gave the request, or gives it one.
-func requestID(c *gin.Context) string {
-	id := c.Writer.Header().Get(requestIDHeader)
-	if id == "" {
-		id = rand.Text()[:16]
-		c.Header(requestIDHeader, id)
-	}
-	return id
-}
 
 // requestError is an error with the answer it deserves; handlers make them for what only HTTP knows.
 type requestError struct {
 	status int
-	slug   string
+	kind   problem.Kind
 	detail string
 }
 
 func (e *requestError) Error() string { return e.detail }
 
-func refuse(status int, slug, format string, args ...any) error {
-	return &requestError{status, slug, fmt.Sprintf(format, args...)}
+func refuse(status int, k problem.Kind, format string, args ...any) error {
+	return &requestError{status, k, fmt.Sprintf(format, args...)}
 }
 
 // answers maps errors to answers: the first that matches counts. detail, if set, is told in place of the error, which
@@ -57,7 +35,7 @@ func refuse(status int, slug, format string, args ...any) error {
 var answers = []struct {
 	err    error
 	status int
-	slug   string
+	kind   problem.Kind
 	detail string
 }{
 	{ErrUnsettled, http.StatusServiceUnavailable, "unsettled",
@@ -83,27 +61,26 @@ var answers = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout", "The server could not answer in time. Try again in a moment."},
 }
 
-// problem turns an error into its answer; logged says that it is our trouble and not the client's.
-func problem(c *gin.Context, err error) (p Problem, logged bool) {
-	p = Problem{Status: http.StatusInternalServerError, RequestID: requestID(c)}
-	slug, detail := "internal", "The server failed. The request id leads to the reason in its log."
+// problemOf turns an error into its answer; logged says that it is our trouble and not the client's.
+func problemOf(c *gin.Context, err error) (d problem.Document, logged bool) {
+	status, kind := http.StatusInternalServerError, problem.Kind("internal")
+	detail := "The server failed. The request id leads to the reason in its log."
 	var own *requestError
 	var body *BodyError
 	if d, ok := denied(err); ok {
-		p.Status, slug, detail = d.Status, d.Slug, d.Detail
+		status, kind, detail = d.Status, d.Slug, d.Detail
 	} else if errors.As(err, &own) {
-		p.Status, slug, detail = own.status, own.slug, own.detail
+		status, kind, detail = own.status, own.kind, own.detail
 	} else if a := answerTo(err); a >= 0 {
-		p.Status, slug, detail = answers[a].status, answers[a].slug, answers[a].detail
+		status, kind, detail = answers[a].status, answers[a].kind, answers[a].detail
 		if detail == "" {
 			detail = told(err)
 		}
 	} else if errors.As(err, &body) {
-		p.Status, slug = http.StatusBadRequest, "incomplete"
+		status, kind = http.StatusBadRequest, "incomplete"
 		detail = "The body broke off. Nothing was published; send the file again."
 	}
-	p.Type, p.Title, p.Detail = "/problems/"+slug, statusText(p.Status), detail
-	return p, p.Status >= 500 && slug != "quota-exceeded"
+	return problem.New(status, kind, detail, problem.RequestID(c.Writer.Header())), status >= 500 && kind != "quota-exceeded"
 }
 
 // told is an error's message as a sentence for the client.
@@ -125,7 +102,7 @@ func answerTo(err error) int {
 
 // fail answers with err as a problem document and ends the request. A client that has gone is told nothing.
 func (p *Publisher) fail(c *gin.Context, doing string, err error) {
-	prob, logged := problem(c, err)
+	prob, logged := problemOf(c, err)
 	switch {
 	case c.Request.Context().Err() != nil:
 		p.cfg.Log.Debug("the client has gone", "doing", doing, "err", err, "request_id", prob.RequestID)
@@ -137,18 +114,6 @@ func (p *Publisher) fail(c *gin.Context, doing string, err error) {
 	if prob.Status == http.StatusConflict || prob.Status == http.StatusServiceUnavailable || prob.Status == http.StatusLocked {
 		c.Header("Retry-After", "1")
 	}
-	body, merr := json.Marshal(prob)
-	if merr != nil {
-		panic("upload: a Problem always marshals: " + merr.Error())
-	}
 	c.Abort()
-	c.Data(prob.Status, "application/problem+json", body)
-}
-
-// statusText is http.StatusText, with the status that tus has made up.
-func statusText(status int) string {
-	if status == statusChecksum {
-		return "Checksum Mismatch"
-	}
-	return http.StatusText(status)
+	problem.Write(c.Writer, prob)
 }

@@ -53,20 +53,20 @@ type Result struct {
 	Site         object.Site `json:"site"`
 	Path         object.Path `json:"path"`
 	URL          string      `json:"url"`
-	ImmutableURL string      `json:"immutable_url"`
+	ImmutableURL string      `json:"immutable_url" doc:"Of this version, for ever"`
 	SHA256       object.Hash `json:"sha256"`
-	Size         int64       `json:"size"`
+	Size         int64       `json:"size" doc:"Bytes"`
 	ContentType  string      `json:"content_type"`
 	// ETag is the version in quotes: what If-Match of this API compares.
-	ETag    string         `json:"etag"`
+	ETag    string         `json:"etag" doc:"The version in quotes: what If-Match of this API compares"`
 	Version object.Version `json:"version"`
 	// Position is where the log has the change; zero while that is not known.
 	Position purge.Position `json:"position"`
 	// ID names the change in the log.
-	ID string `json:"id"`
+	ID string `json:"id" doc:"Names the change in the log, for /api/v1/purges/{id}"`
 	// Effective says whether every edge had applied the change when the answer was given; only set when it was
 	// waited for.
-	Effective *bool `json:"effective,omitempty"`
+	Effective *bool `json:"effective,omitempty" doc:"Whether every edge had applied the change; only with wait"`
 
 	// Created is set when there was no file at the path before.
 	Created bool `json:"-"`

@@ -28,31 +28,6 @@ const (
 // maxWait is the longest ?wait= that is honoured.
 const maxWait = 30 * time.Second
 
-// Register adds the routes to r. A keys.Guard around r says who sends a request; without one, every route answers 401.
-func (p *Publisher) Register(r gin.IRouter) {
-	files := r.Group(filesRoute, p.drained, p.allowed)
-	files.GET("", p.list)
-	files.POST("", p.form)
-	files.PUT("/*path", p.put)
-	files.GET("/*path", p.get)
-	files.HEAD("/*path", p.get)
-	files.DELETE("/*path", p.delete)
-	files.POST("/*path", p.post)
-
-	p.registerDirect(r)
-	list := r.Group(uploadsRoute, p.drained, p.allowed)
-	list.GET("", p.uploads)
-	list.GET("/", p.uploads)
-	tus := r.Group(uploadsRoute, p.drained, tusVersion, p.allowed, p.ownUpload)
-	for _, route := range []string{"", "/", "/:id"} {
-		for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-			if method != http.MethodGet || route == "/:id" {
-				tus.Handle(method, route, p.tusMethod)
-			}
-		}
-	}
-}
-
 // target returns what a request under filesRoute names. A path that is "/" is the listing and returned as "".
 func target(c *gin.Context) (site object.Site, escaped string, err error) {
 	// The route's pattern says how many segments come before the path; the request's own path is escaped.
@@ -231,12 +206,15 @@ func (p *Publisher) post(c *gin.Context) {
 	p.answer(c, res, wait)
 }
 
+// rollbackBody says to which version a path goes back.
+type rollbackBody struct {
+	Version string `json:"version" required:"true"`
+}
+
 func rollbackVersion(c *gin.Context) (object.Version, error) {
 	v, ok := c.GetQuery("version")
 	if !ok {
-		var body struct {
-			Version string `json:"version"`
-		}
+		var body rollbackBody
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, 4<<10)
 		if err := c.ShouldBindJSON(&body); err != nil {
 			return "", refuse(http.StatusBadRequest, "invalid", `Which version? Send {"version":"…"} or ?version=…; GET …%s lists them.`, versionsSuffix)

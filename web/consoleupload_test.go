@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"perigee/object"
+	"perigee/problem"
 )
 
 func TestBrowserUploads(t *testing.T) {
@@ -50,7 +51,7 @@ func TestBrowserUploads(t *testing.T) {
 
 func TestBrowserRefusesAndFails(t *testing.T) {
 	w, _ := newWorld(t, false)
-	w.refuse = &problem{Status: 413, Type: "too-large", Detail: "The file is larger than this site allows."}
+	w.refuse = &problem.Document{Status: 413, Type: "too-large", Detail: "The file is larger than this site allows."}
 	b := newBrowser(t, w)
 	b.open("/")
 	b.choose(tempFile(t, "big.txt", []byte("hello")))

@@ -123,7 +123,7 @@ func TestLoadAloneIsSent(t *testing.T) {
 
 func TestSlowListenerLosesEventsAndLearnsOfIt(t *testing.T) {
 	h := newHub()
-	l, quick := h.join(true, everything), h.join()
+	l, quick := h.join(true, everything), h.join(true, everything)
 	for i := range 3 * queueLen {
 		h.changed(purge.Record{Entry: purge.Entry{ID: "x", Kind: purge.KindSite, Site: testSite}}, time.Time{})
 		if i < queueLen {
@@ -164,7 +164,7 @@ func TestResync(t *testing.T) {
 func TestListenersAreBounded(t *testing.T) {
 	w, _ := newWorld(t, false)
 	var all []*listener
-	for l := w.server.hub.join(true, everything); l != nil; l = w.server.hub.join() {
+	for l := w.server.hub.join(true, everything); l != nil; l = w.server.hub.join(true, everything) {
 		all = append(all, l)
 	}
 	if len(all) != maxListeners {

@@ -23,16 +23,15 @@ type fleetView struct {
 	Now   time.Time  `json:"now"`
 	Nodes []nodeView `json:"nodes"`
 	// Frozen is set while this is what was known last, because this process has lost touch with the fleet.
-	Frozen *fleet.Frozen `json:"frozen,omitempty"`
-	// Next is the cursor of the next page; absent in events, which have every node.
-	Next string `json:"next,omitempty"`
+	Frozen *fleet.Frozen `json:"frozen,omitempty" doc:"Set while this is what was known last, because the server has lost touch with the fleet"`
+	Next   string        `json:"next,omitempty" doc:"Cursor of the next page; absent on the last, and in events, which have every node"`
 }
 
 type nodeView struct {
 	fleet.Node
 	// Behind is how many entries of the log the node has not applied, compared with the furthest that anyone
 	// has; null when that cannot be said: it follows no log or another one.
-	Behind *uint64 `json:"behind"`
+	Behind *uint64 `json:"behind" doc:"Log entries not yet applied; null when that cannot be said"`
 }
 
 func (s *Server) fleetView(snap *fleet.Snapshot) fleetView {
@@ -70,6 +69,12 @@ func (s *Server) fleet(c *gin.Context) {
 	c.JSON(http.StatusOK, v)
 }
 
+// drainOrder is an order that is on its way.
+type drainOrder struct {
+	Node  string `json:"node"`
+	Drain bool   `json:"drain"`
+}
+
 func (s *Server) drain(c *gin.Context, drain bool) {
 	if !allowWhole(c, keys.ScopeAdmin) {
 		return
@@ -100,7 +105,7 @@ func (s *Server) drain(c *gin.Context, drain bool) {
 		return
 	}
 	s.cfg.Log.Info("drain ordered", "node", node, "drain", drain, "request", requestID(c))
-	c.JSON(http.StatusAccepted, gin.H{"node": node, "drain": drain})
+	c.JSON(http.StatusAccepted, drainOrder{node, drain})
 }
 
 func (s *Server) forget(c *gin.Context) {

@@ -45,6 +45,12 @@ type keyPage struct {
 	Next string    `json:"next" doc:"Cursor of the next page; empty on the last"`
 }
 
+// madeKey is a key that was just made.
+type madeKey struct {
+	keyView
+	Secret string `json:"key" doc:"The key itself. It is never shown again: a repetition of the request gets an empty one"`
+}
+
 // keys answers GET /api/v1/keys?cursor=&limit=, by id.
 func (s *Server) keys(c *gin.Context) {
 	after, limit, ok := paging(c, maxLimit)
@@ -63,16 +69,10 @@ func (s *Server) keys(c *gin.Context) {
 
 // newKey is the body of POST /api/v1/keys.
 type newKey struct {
-	Name    string    `json:"name"`
-	Scopes  []string  `json:"scopes" doc:"read alone if there are none"`
-	Expires time.Time `json:"expires,omitzero" doc:"Never if it is not given"`
+	Name    string    `json:"name" required:"true" doc:"Who uses it, 1 to 200 characters"`
+	Scopes  []string  `json:"scopes" doc:"read, publish, purge or admin; read alone if there are none"`
+	Expires time.Time `json:"expires" doc:"Never when absent"`
 	keys.Limits
-}
-
-// madeKey is a key that was just made.
-type madeKey struct {
-	keyView
-	Secret string `json:"key" doc:"The key itself. This is the only time it is shown; empty when the answer is given again"`
 }
 
 func (s *Server) createKey(c *gin.Context) {

@@ -1,37 +1,23 @@
 package web
 
 import (
-	_ "embed"
-	"encoding/json"
 	"net/http"
-	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
+
+	"perigee/openapi"
 )
 
-// openAPIDocument describes the whole API, with the routes of package upload. A test compares it with the routes here.
-//
-//go:embed openapi.json
-var openAPIDocument []byte
-
-// describeAPI returns the document for a server with or without routes of keys.
-func describeAPI(version string, withKeys bool) ([]byte, error) {
-	var doc map[string]any
-	if err := json.Unmarshal(openAPIDocument, &doc); err != nil {
-		return nil, err
-	}
-	doc["info"].(map[string]any)["version"] = version
-	if !withKeys {
-		paths := doc["paths"].(map[string]any)
-		for p := range paths {
-			if p == "/api/v1/keys" || strings.HasPrefix(p, "/api/v1/keys/") {
-				delete(paths, p)
-			}
+// describe returns the handler of the API's description. It is made at the first request: by then every face has said what it has.
+func describe(d *openapi.Document) gin.HandlerFunc {
+	text := sync.OnceValues(d.JSON)
+	return func(c *gin.Context) {
+		b, err := text()
+		if err != nil {
+			fail(c, http.StatusInternalServerError, "internal", "The description cannot be made: "+err.Error())
+			return
 		}
+		c.Data(http.StatusOK, "application/json", b)
 	}
-	return json.Marshal(doc)
-}
-
-func (s *Server) openAPI(c *gin.Context) {
-	c.Data(http.StatusOK, "application/json", s.description)
 }

@@ -17,6 +17,7 @@ import (
 	"perigee/fleet"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/purge"
 )
 
@@ -218,7 +219,7 @@ func TestBuiltAndUnbuilt(t *testing.T) {
 			t.Fatal(err)
 		}
 		engine := gin.New()
-		s.Register(engine)
+		s.Register(engine, openapi.New(openapi.Info{}))
 		srv := httptest.NewUnstartedServer(nil)
 		guard, err := keys.NewGuard(keys.GuardConfig{Ring: w.ring, Listen: srv.Listener.Addr().String()})
 		if err != nil {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -12,43 +11,21 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/object"
+	"perigee/problem"
 )
-
-// problem is an error as a client gets it, RFC 9457.
-type problem struct {
-	Type      string `json:"type"`
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	RequestID string `json:"request_id"`
-}
-
-const requestIDHeader = "X-Request-Id"
 
 // ErrPrecondition says that something has changed since the version that a request names.
 var ErrPrecondition = errors.New("it has another version by now")
 
 // requestID returns the id that an earlier middleware gave the request, or gives it one.
 func requestID(c *gin.Context) string {
-	id := c.Writer.Header().Get(requestIDHeader)
-	if id == "" {
-		id = rand.Text()[:16]
-		c.Header(requestIDHeader, id)
-	}
-	return id
+	return problem.RequestID(c.Writer.Header())
 }
 
-// fail answers with a problem and ends the request. slug names the kind of problem for programs, detail is a
-// sentence a person can act on.
-func fail(c *gin.Context, status int, slug, detail string) {
-	body, err := json.Marshal(problem{
-		Type: "/problems/" + slug, Title: http.StatusText(status), Status: status, Detail: detail, RequestID: requestID(c),
-	})
-	if err != nil {
-		panic("web: a problem always marshals: " + err.Error())
-	}
+// fail answers with a problem and ends the request. detail is a sentence a person can act on.
+func fail(c *gin.Context, status int, k problem.Kind, detail string) {
 	c.Abort()
-	c.Data(status, "application/problem+json", body)
+	problem.Write(c.Writer, problem.New(status, k, detail, requestID(c)))
 }
 
 // failWith maps an error of the packages behind this face to an answer. What is our own fault is logged and not told.

@@ -17,6 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/object"
+	"perigee/problem"
 	"perigee/purge"
 )
 
@@ -33,7 +34,7 @@ type publishing struct {
 	gate chan struct{} // closed when PATCH requests may be read; see hold
 	// offsets are the Upload-Offset of all PATCH requests that came.
 	offsets []int64
-	refuse  *problem // answers every creation, when set
+	refuse  *problem.Document // answers every creation, when set
 }
 
 type published struct {
@@ -196,7 +197,7 @@ func (p *publishing) create(c *gin.Context) {
 	refuse := p.refuse
 	p.pmu.Unlock()
 	if refuse != nil {
-		fail(c, refuse.Status, refuse.Type, refuse.Detail)
+		fail(c, refuse.Status, problem.Kind(refuse.Type), refuse.Detail)
 		return
 	}
 	u := &unfinished{meta: map[string]string{}}

@@ -34,8 +34,8 @@ type Proof struct {
 	Position purge.Position `json:"position"`
 	// Effective is set when every edge of Edges has applied it; of no edge it is false, for nothing is proved.
 	Effective bool        `json:"effective"`
-	Applied   int         `json:"applied"` // edges that have applied it
-	Total     int         `json:"total"`   // edges
+	Applied   int         `json:"applied" doc:"Edges that have applied it"`
+	Total     int         `json:"total" doc:"Edges"`
 	Edges     []EdgeProof `json:"edges"`
 }
 
@@ -45,7 +45,7 @@ type EdgeProof struct {
 	Applied bool   `json:"applied"`
 	// MS is the time in milliseconds from the durable append to the report that proved it; nil when it is not
 	// applied, or was before anyone measured.
-	MS *float64 `json:"ms"`
+	MS *float64 `json:"ms" doc:"From the durable append to the report that proves it; null when nobody measured"`
 }
 
 // NewProof counts what purge.Tracker says into a Proof. It is for implementations of Purges.
@@ -72,11 +72,17 @@ const maxWait = 30 * time.Second
 
 // purgeBody is the body of POST /api/v1/sites/{site}/purge.
 type purgeBody struct {
-	URLs     []string `json:"urls"`
-	Prefixes []string `json:"prefixes"`
+	URLs     []string `json:"urls" doc:"URLs of the site, or their paths, escaped as in a URL"`
+	Prefixes []string `json:"prefixes" doc:"Directories, not escaped"`
 	Tags     []string `json:"tags"`
-	All      bool     `json:"all"`
-	Soft     bool     `json:"soft"`
+	All      bool     `json:"all" doc:"The whole site"`
+	Soft     bool     `json:"soft" doc:"Revalidate instead of drop"`
+}
+
+// orderedPurge is a purge that nobody waited for.
+type orderedPurge struct {
+	ID       string         `json:"id" doc:"For /api/v1/purges/{id}"`
+	Position purge.Position `json:"position"`
 }
 
 func (s *Server) purge(c *gin.Context) {
@@ -113,7 +119,7 @@ func (s *Server) purge(c *gin.Context) {
 	s.cfg.Log.Info("purge ordered", "site", site, "id", id, "paths", len(req.Paths), "prefixes", len(req.Prefixes),
 		"tags", len(req.Tags), "all", req.All, "soft", req.Soft, "request", requestID(c))
 	if wait <= 0 {
-		c.JSON(http.StatusAccepted, gin.H{"id": id, "position": pos})
+		c.JSON(http.StatusAccepted, orderedPurge{id, pos})
 		return
 	}
 	p, err := s.awaitProof(ctx, id, wait)

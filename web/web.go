@@ -107,10 +107,9 @@ type Config struct {
 
 // Server answers the routes of this package. Make one with New.
 type Server struct {
-	cfg         Config
-	assets      *assets
-	description []byte // of the API, OpenAPI 3.1
-	hub         *hub
+	cfg    Config
+	assets *assets
+	hub    *hub
 }
 
 // New checks cfg and loads the assets. It starts nothing.
@@ -130,50 +129,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load console: %w", err)
 	}
-	d, err := describeAPI(cfg.Version, cfg.Keys != nil)
-	if err != nil {
-		return nil, fmt.Errorf("load API description: %w", err)
-	}
-	return &Server{cfg: cfg, assets: a, description: d, hub: newHub()}, nil
-}
-
-// Register adds the routes to r. Who may use them is decided by a keys.Guard around the engine: without one, every
-// route but the public ones answers 401.
-func (s *Server) Register(r gin.IRouter) {
-	g := r.Group("/", harden)
-	g.GET("/", need(keys.ScopeRead), s.page)
-	g.HEAD("/", need(keys.ScopeRead), s.page)
-	g.GET(LoginPath, s.login)
-	g.HEAD(LoginPath, s.login)
-	g.GET(assetPrefix+"*name", s.asset)
-	g.HEAD(assetPrefix+"*name", s.asset)
-
-	read := g.Group("/api/v1", need(keys.ScopeRead))
-	read.GET("/openapi.json", s.openAPI)
-	read.GET("/events", s.events)
-	read.GET("/explain", s.explain)
-	read.GET("/whatif", s.whatIf)
-	read.GET("/fleet", s.fleet)
-	read.GET("/sites", s.sites)
-	read.GET("/purges", s.purges)
-	read.GET("/purges/:id", s.proof)
-
-	g.POST("/api/v1/sites/:site/purge", need(keys.ScopePurge), s.purge)
-
-	admin := g.Group("/api/v1", need(keys.ScopeAdmin))
-	admin.POST("/fleet/:node/drain", func(c *gin.Context) { s.drain(c, true) })
-	admin.POST("/fleet/:node/undrain", func(c *gin.Context) { s.drain(c, false) })
-	admin.DELETE("/fleet/:node", s.forget)
-	admin.POST("/sites", s.createSite)
-	admin.PUT("/sites/:site", s.updateSite)
-	admin.PATCH("/sites/:site", s.setQuota)
-	admin.POST("/sites/:site/recount", s.recount)
-	admin.GET("/audit", s.audit)
-	if s.cfg.Keys != nil {
-		admin.GET("/keys", s.keys)
-		admin.POST("/keys", s.createKey)
-		admin.DELETE("/keys/:id", s.revokeKey)
-	}
+	return &Server{cfg: cfg, assets: a, hub: newHub()}, nil
 }
 
 // LoginPath is the page that asks for an API key, for keys.GuardConfig.LoginPage.

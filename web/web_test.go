@@ -16,6 +16,8 @@ import (
 	"perigee/clock"
 	"perigee/fleet"
 	"perigee/object"
+	"perigee/openapi"
+	"perigee/problem"
 )
 
 func TestRoutes(t *testing.T) {
@@ -113,7 +115,7 @@ func TestRoutes(t *testing.T) {
 // checkProblem: every error is a whole problem document, and its request id is the one in the header.
 func checkProblem(t *testing.T, name string, status int, h http.Header, body string) {
 	t.Helper()
-	var p problem
+	var p problem.Document
 	if err := json.Unmarshal([]byte(body), &p); err != nil {
 		t.Errorf("%s: %v in %q", name, err, body)
 		return
@@ -268,7 +270,7 @@ func TestScopes(t *testing.T) {
 func TestWithoutGuardNobodyGetsIn(t *testing.T) {
 	w, _ := newWorld(t, false)
 	engine := gin.New()
-	w.server.Register(engine)
+	w.server.Register(engine, openapi.New(openapi.Info{Version: "1.2.3"}))
 	for _, r := range engine.Routes() {
 		rec := httptest.NewRecorder()
 		engine.ServeHTTP(rec, httptest.NewRequest(r.Method, strings.NewReplacer(":node", "a", ":site", "www", ":id", "a").Replace(r.Path), nil))

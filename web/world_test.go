@@ -27,6 +27,7 @@ import (
 	"perigee/fleet"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/purge"
 )
 
@@ -84,7 +85,7 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 	t.Cleanup(func() { w.cat.Close() })
 	w.server, err = New(Config{
 		Ledger: w.cat,
-		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Keys: w.ring,
+		Fleet:  w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Keys: w.ring,
 		Clock: clock.System, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 	})
 	if err != nil {
@@ -104,7 +105,7 @@ func (w *world) serve() {
 		w.t.Fatal(err)
 	}
 	engine := gin.New()
-	w.server.Register(engine)
+	w.server.Register(engine, openapi.New(openapi.Info{Version: "1.2.3"}))
 	w.publishing.register(engine)
 	w.http.Config.Handler = guard.Wrap(engine)
 	w.http.Start()

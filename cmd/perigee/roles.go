@@ -23,6 +23,7 @@ import (
 	"perigee/idempotency"
 	"perigee/keys"
 	"perigee/object"
+	"perigee/openapi"
 	"perigee/origin"
 	"perigee/purge"
 	"perigee/upload"
@@ -248,8 +249,9 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
-	a.pub.Register(engine)
-	a.console.Register(engine)
+	d := openapi.New(apiInfo())
+	a.pub.Register(engine, d)
+	a.console.Register(engine, d)
 	return guard.Wrap(known(a.once.Wrap(engine))), nil
 }
 

@@ -1,0 +1,56 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Key is an API key without its secret.
+type Key struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Scopes  []string  `json:"scopes"` // read, publish, purge, admin
+	Created time.Time `json:"created,omitzero"`
+	Expires time.Time `json:"expires,omitzero"` // zero for never
+}
+
+// NewKey is a key to be made.
+type NewKey struct {
+	Name    string    `json:"name"` // who uses it
+	Scopes  []string  `json:"scopes"`
+	Expires time.Time `json:"expires,omitzero"` // never when zero
+}
+
+// Keys returns all API keys.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	var list struct {
+		Keys []Key `json:"keys"`
+	}
+	if err := c.get(ctx, "/keys", nil, &list); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	return list.Keys, nil
+}
+
+// CreateKey makes an API key. secret is the key itself, which nobody can read again.
+func (c *Client) CreateKey(ctx context.Context, k NewKey) (made Key, secret string, err error) {
+	var answer struct {
+		Key
+		Secret string `json:"key"`
+	}
+	if _, err := c.send(ctx, http.MethodPost, "/keys", nil, k, &answer); err != nil {
+		return Key{}, "", fmt.Errorf("create key %q: %w", k.Name, err)
+	}
+	return answer.Key, answer.Secret, nil
+}
+
+// RevokeKey ends an API key at once. An unknown one is fs.ErrNotExist.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	if _, err := c.send(ctx, http.MethodDelete, "/keys/"+url.PathEscape(id), nil, nil, nil); err != nil {
+		return fmt.Errorf("revoke key %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"perigee/object"
+)
+
+// Sites returns all sites, sorted by name.
+func (c *Client) Sites(ctx context.Context) ([]object.SiteRecord, error) {
+	var list struct {
+		Sites []object.SiteRecord `json:"sites"`
+	}
+	if err := c.get(ctx, "/sites", nil, &list); err != nil {
+		return nil, fmt.Errorf("sites: %w", err)
+	}
+	return list.Sites, nil
+}
+
+// CreateSite makes a site and returns its record. A name or host that is taken is fs.ErrExist.
+func (c *Client) CreateSite(ctx context.Context, d object.SiteDeclaration) (object.SiteRecord, error) {
+	var rec object.SiteRecord
+	if _, err := c.send(ctx, http.MethodPost, "/sites", nil, d, &rec); err != nil {
+		return object.SiteRecord{}, fmt.Errorf("create site %s: %w", d.Site, err)
+	}
+	return rec, nil
+}
+
+// UpdateSite replaces a site's hosts, rules and origin. match, unless "", must be the current version of the record, else the error is
+// ErrPrecondition.
+func (c *Client) UpdateSite(ctx context.Context, d object.SiteDeclaration, match object.Version) (object.SiteRecord, error) {
+	var rec object.SiteRecord
+	if _, err := c.sendIf(ctx, http.MethodPut, "/sites/"+url.PathEscape(d.Site), match, d, &rec); err != nil {
+		return object.SiteRecord{}, fmt.Errorf("change site %s: %w", d.Site, err)
+	}
+	return rec, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"perigee/clock"
+	"perigee/keys"
+	"perigee/openapi"
+	"perigee/upload"
+	"perigee/web"
+)
+
+// routed returns the routes of all faces and their description.
+func routed(t *testing.T) (gin.RoutesInfo, *openapi.Document) {
+	t.Helper()
+	console, err := web.New(web.Config{ // nobody calls them: routes are registered, not used
+		Fleet: nodes{}, Purges: proofs{}, Sites: sites{}, Explainer: &explainer{}, Files: files{}, Keys: new(keys.Ring), Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	engine, d := gin.New(), openapi.New(apiInfo())
+	new(upload.Publisher).Register(engine, d)
+	console.Register(engine, d)
+	return engine.Routes(), d
+}
+
+// TestEveryRouteIsDescribed: each route of the API has an operation in its description, and each operation a route.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	routes, d := routed(t)
+	described := map[string]bool{}
+	for _, o := range d.Operations() {
+		described[o.Method+" "+o.Route()] = true
+	}
+	registered := map[string]bool{}
+	for _, r := range routes {
+		name := r.Method + " " + r.Path
+		registered[name] = true
+		if strings.HasPrefix(r.Path, "/api/") && !described[name] && !slices.Contains(d.Left(), name) {
+			t.Errorf("%s is not described: add an openapi.Operation where it is registered", name)
+		}
+	}
+	for name := range described {
+		if !registered[name] {
+			t.Errorf("%s is described and not registered", name)
+		}
+	}
+	var groups []string
+	for _, tag := range apiInfo().Tags {
+		name, _, _ := strings.Cut(tag, ": ")
+		groups = append(groups, name)
+	}
+	for _, o := range d.Operations() {
+		if !slices.Contains(groups, o.Tag) {
+			t.Errorf("%s is in the group %s, of which apiInfo says nothing", o.ID, o.Tag)
+		}
+	}
+}
