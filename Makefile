@@ -25,7 +25,7 @@ NODE_MODULES := web/node_modules/.package-lock.json
 run: build ## start everything on this machine; ARGS="--data DIR" and the like go to perigee up
 	@scripts/foreground bin/perigee up $(ARGS)
 
-test: packages console console-test vet go-test ## all set-up, then every test
+test: packages minio console console-test vet go-test ## all set-up, then every test
 
 lint: format console-lint vet ## gofmt, go vet, staticcheck and the linters of the console
 	go run $(STATICCHECK) ./...
@@ -84,6 +84,9 @@ packages:
 	@scripts/install-missing chromium=chromium,fonts-liberation dig=bind9-dnsutils dnstap-ldns=dnstap-ldns fstrm_capture=fstrm-bin gcc=gcc,libc6-dev \
 		'/usr/lib/postgresql/*/bin/initdb=postgresql'
 
+minio:
+	@scripts/install-minio
+
 format:
 	@unformatted=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
 	if [[ -n $$unformatted ]]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
@@ -120,4 +123,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys picture bench bench-peers soak fuzz demo test-compose help packages format console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench bench-peers soak fuzz demo test-compose help packages minio format console-lint console-test vet go-test FORCE

@@ -51,6 +51,9 @@ func pathKey(s Site, p Path) string {
 	return string(s) + "/" + h[:2] + "/" + h
 }
 
+// ScratchPrefix begins the keys of what `perigee doctor s3` writes to see what a store can do, and removes again.
+const ScratchPrefix = "x/"
+
 // SitePrefix begins the keys of all site records.
 const SitePrefix = "s/"
 
@@ -69,4 +72,71 @@ func (k Key) isBlob() bool {
 		return err == nil && BlobKey(h) == k
 	}
 	return false
+}
+
+// KeyKind is what an object of the bucket is, by its key.
+type KeyKind string
+
+// The kinds.
+const (
+	BlobObject    KeyKind = "blob"    // BlobKey, UploadKey
+	TreeObject    KeyKind = "tree"    // TreeKey
+	HeadObject    KeyKind = "head"    // HeadKey
+	VersionObject KeyKind = "version" // VersionKey
+	SiteObject    KeyKind = "site"    // SiteKey
+	WorkObject    KeyKind = "work"    // WorkKey
+	ScratchObject KeyKind = "scratch" // below ScratchPrefix
+)
+
+// Kind returns what lies under k, "" if no function of this package could have made k.
+func (k Key) Kind() KeyKind {
+	first, rest, _ := strings.Cut(string(k), "/")
+	switch first {
+	case "b", "u":
+		return BlobObject.when(k.isBlob())
+	case "t":
+		return TreeObject.when(Key(rest).isBlob())
+	case "p":
+		return HeadObject.when(isPathKey(rest))
+	case "v":
+		at := strings.LastIndexByte(rest, '/')
+		if at < 0 {
+			return ""
+		}
+		_, err := ParseVersion(rest[at+1:])
+		return VersionObject.when(err == nil && isPathKey(rest[:at]))
+	case "s":
+		_, err := ParseSite(rest)
+		return SiteObject.when(err == nil)
+	case "w":
+		id, part, _ := strings.Cut(rest, "/")
+		_, err := ParseUploadID(id)
+		return WorkObject.when(err == nil && part != "" && !strings.Contains(part, "/"))
+	case "x":
+		return ScratchObject.when(rest != "")
+	}
+	return ""
+}
+
+func (k KeyKind) when(is bool) KeyKind {
+	if !is {
+		return ""
+	}
+	return k
+}
+
+// isHashKey reports whether s is "<hh>/<sha256>".
+func isHashKey(s string) bool {
+	if len(s) != 67 || s[2] != '/' || s[:2] != s[3:5] {
+		return false
+	}
+	h, err := ParseHash(s[3:])
+	return err == nil && h.String() == s[3:]
+}
+
+// isPathKey reports whether s is what pathKey makes.
+func isPathKey(s string) bool {
+	site, rest, _ := strings.Cut(s, "/")
+	_, err := ParseSite(site)
+	return err == nil && isHashKey(rest)
 }

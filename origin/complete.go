@@ -31,7 +31,7 @@ func (w *Writer) Complete(ctx context.Context, key object.Key, id string, parts 
 		Key:             aws.String(string(key)),
 		UploadId:        &id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
-	}, func(o *s3.Options) { o.HTTPClient = httpClient(w.patient) })
+	}, func(o *s3.Options) { o.HTTPClient = httpClient(w.cfg.Wrap(w.patient)) })
 	if err == nil {
 		return unquoted(aws.ToString(out.ETag)), nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -32,18 +33,21 @@ type Config struct {
 	Region string
 	// Bucket is the bucket's name.
 	Bucket string
-	// AccessKey and SecretKey are used as they are. When both are empty, the Writer asks AWS's default chain
-	// (environment, shared files, web identity, instance) and the Reader the environment, shared files and instance.
+	// AccessKey and SecretKey are used as they are. When both are empty, both halves ask AWS's default chain: environment,
+	// shared files (profiles, SSO, processes), web identity, container, instance. What expires is renewed in time.
 	AccessKey, SecretKey string
 	// PathStyle puts the bucket in the path, not in the host name. Stores without wildcard DNS need it.
 	PathStyle bool
 	// Checksums defaults to ChecksumsSupported.
 	Checksums ChecksumPolicy
-	// MaxRetries is how often a failed request is repeated: 0 means 2, negative never.
+	// MaxRetries is how often a failed request is repeated: 0 means 2, negative never. Writes that the store puts off because it has
+	// too much to do (503 SlowDown, 429) are repeated at least 7 times, with pauses that grow to 5 s.
 	MaxRetries int
 	// Silence is the longest time the store may say nothing while something is awaited from it; default 30 s.
 	// Completing a multipart upload, where the store may copy every part first, has 20 times that.
 	Silence time.Duration
+	// Wrap, if set, is put around each connection pool, to watch or to disturb what goes over the wire.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Log takes the SDKs' remarks at level debug; default slog.Default().
 	Log *slog.Logger
 	// Clock defaults to clock.System.
@@ -101,6 +105,9 @@ func (c Config) completed() (Config, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
+	if c.Wrap == nil {
+		c.Wrap = func(t http.RoundTripper) http.RoundTripper { return t }
+	}
 	return c, nil
 }
 
@@ -124,3 +131,11 @@ func (c Config) checkEndpoint() error {
 
 // attempts is how often a request is tried in all.
 func (c Config) attempts() int { return c.MaxRetries + 1 }
+
+// busyAttempts is how often one is tried in all that the store refuses because it has too much to do.
+func (c Config) busyAttempts() int {
+	if c.MaxRetries == 0 {
+		return 1
+	}
+	return max(c.attempts(), 8)
+}

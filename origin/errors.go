@@ -74,10 +74,10 @@ func classify(status int, code, message string) *fault {
 		f.kind = fs.ErrNotExist
 	case "PreconditionFailed":
 		f.kind = ErrPrecondition
-	case "InvalidPart", "InvalidPartOrder":
-		f.kind = ErrParts
 	case "InvalidRange":
 		f.kind = ErrRange
+	case "InvalidPart", "InvalidPartOrder", "EntityTooSmall":
+		f.kind = ErrParts
 	case "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded":
 		f.kind = ErrFull
 	case "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", conflict:

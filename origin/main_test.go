@@ -8,15 +8,24 @@ import (
 
 	"perigee/object"
 	"perigee/origin"
+	"perigee/origin/miniotest"
 	"perigee/origin/origintest"
 )
 
 func TestMain(m *testing.M) { origintest.Main(m) }
 
-// TestEmbedded runs the suite against the embedded server.
+// TestEmbedded runs the suite against the embedded server, which keeps objects as files and so has the limits of file names.
 func TestEmbedded(t *testing.T) {
 	s := origintest.Start(t)
-	origintest.Test(t, func(*testing.T) origin.Config { return s.Config() })
+	origintest.Test(t, func(*testing.T) origin.Config { return s.Config() },
+		"keys with a very long element", "a key and keys below it", "keys with an empty element")
+}
+
+// TestMinIO runs it against an S3 of another make.
+func TestMinIO(t *testing.T) {
+	s := miniotest.Start(t, miniotest.Options{})
+	origintest.Test(t, func(*testing.T) origin.Config { return s.Config() },
+		"keys with a very long element", "keys with an empty element")
 }
 
 // TestChecksumsRequired writes in both ways with the fewest checksums, as stores need it that refuse the newer ones.

@@ -87,7 +87,11 @@ func TestAWSNeedsNoEndpoint(t *testing.T) {
 	if err != nil || creds.AccessKeyID != "from-the-environment" {
 		t.Fatalf("credentials %v, %v", creds.AccessKeyID, err)
 	}
-	value, err := readerCredentials(cfg).GetWithContext(nil)
+	keys, err := readerKeys(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := keys.GetWithContext(nil)
 	if err != nil || value.AccessKeyID != "from-the-environment" {
 		t.Fatalf("credentials %v, %v", value.AccessKeyID, err)
 	}
@@ -118,7 +122,9 @@ func TestClassify(t *testing.T) {
 		{429, "", ErrUnavailable},
 		{500, "InternalError", ErrUnavailable},
 		{503, "SlowDown", ErrUnavailable},
-		{400, "InvalidPart", nil},
+		{400, "InvalidPart", ErrParts},
+		{400, "EntityTooSmall", ErrParts},
+		{400, "InvalidArgument", nil},
 	} {
 		if f := classify(c.status, c.code, "m"); f.kind != c.want {
 			t.Errorf("%d %s is %v, want %v", c.status, c.code, f.kind, c.want)

@@ -77,19 +77,18 @@ func (w *Writer) putInput(key object.Key, body []byte, o PutOptions) *s3.PutObje
 func (w *Writer) putConditional(ctx context.Context, what string, key object.Key, body []byte, o PutOptions) (string, error) {
 	lost := false // an earlier attempt may have been carried out
 	var last error
-	for attempt := range w.cfg.attempts() {
-		if attempt > 0 {
-			sleep(ctx, w.cfg.Clock, time.Duration(50<<min(attempt, 4))*time.Millisecond)
-		}
+	for attempt := 1; ; attempt++ {
 		out, err := w.client.PutObject(ctx, w.putInput(key, body, o), once)
 		if err == nil {
 			return unquoted(aws.ToString(out.ETag)), nil
 		}
 		last = explain(ctx, what, err)
 		answer := response(err)
+		most, pause := w.cfg.attempts(), time.Duration(50<<min(attempt, 4))*time.Millisecond
 		switch {
-		case answer != nil && answer.code == conflict:
-			continue // the store says that it did nothing
+		case answer != nil && answer.code == conflict: // the store says that it did nothing
+		case answer != nil && answer.busy(): // nor did it here
+			most, pause = w.cfg.busyAttempts(), busyPause(attempt)
 		case answer != nil && failedCondition(answer, o):
 			if !lost {
 				return "", fmt.Errorf("%s: %w", what, &fault{ErrPrecondition, answer.status, answer.code, answer.message})
@@ -97,11 +96,13 @@ func (w *Writer) putConditional(ctx context.Context, what string, key object.Key
 			return w.decide(ctx, what, key, body, last)
 		case answer != nil && answer.status < 500:
 			return "", last
+		default:
+			lost = lost || !unsent(err)
 		}
-		lost = lost || !unsent(err)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || attempt >= most {
 			break
 		}
+		sleep(ctx, w.cfg.Clock, pause)
 	}
 	if !lost {
 		return "", last

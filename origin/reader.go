@@ -33,7 +33,8 @@ type Reader struct {
 	seen atomic.Int64
 }
 
-// NewReader checks cfg and returns a Reader. It does not talk to the store.
+// NewReader checks cfg and returns a Reader. It does not talk to the store; without keys in cfg it reads the environment and the files of
+// AWS's credential chain.
 func NewReader(cfg Config) (*Reader, error) {
 	cfg, err := cfg.completed()
 	if err != nil {
@@ -52,10 +53,14 @@ func NewReader(cfg Config) (*Reader, error) {
 	if cfg.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
+	keys, err := readerKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
 	core, err := minio.NewCore(host, &minio.Options{
-		Creds:        readerCredentials(cfg),
+		Creds:        keys,
 		Secure:       secure,
-		Transport:    transport,
+		Transport:    cfg.Wrap(transport),
 		Region:       cfg.Region, // or every process would first ask for it, which needs a right of its own
 		BucketLookup: lookup,
 		MaxRetries:   cfg.attempts(), // the option counts attempts
@@ -66,15 +71,15 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{cfg: cfg, core: *core, transport: transport}, nil
 }
 
-func readerCredentials(cfg Config) *credentials.Credentials {
+func readerKeys(cfg Config) (*credentials.Credentials, error) {
 	if cfg.AccessKey != "" {
-		return credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, "")
+		return credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""), nil
 	}
-	return credentials.NewChainCredentials([]credentials.Provider{
-		&credentials.EnvAWS{},
-		&credentials.FileAWSCredentials{},
-		&credentials.IAM{},
-	})
+	chain, err := keysOf(context.Background(), cfg)
+	if err != nil {
+		return nil, err
+	}
+	return credentials.New(lentKeys{chain}), nil
 }
 
 // Close releases idle connections. Bodies that are still open stay usable.

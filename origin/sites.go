@@ -11,8 +11,8 @@ import (
 	"perigee/object"
 )
 
-// maxSiteRecord is the largest site record that is read, in bytes.
-const maxSiteRecord = 64 << 10
+// maxRecord is the largest site record or pointer that is read, in bytes.
+const maxRecord = 64 << 10
 
 // Sites yields every site record in the bucket. A record that is damaged, or lies under another site's key, yields an
 // error that wraps object.ErrInvalid, and the next one follows; any other error ends it.
@@ -51,8 +51,8 @@ func (r *Reader) small(ctx context.Context, key object.Key) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	if info.Size > maxSiteRecord {
-		return nil, fmt.Errorf("read %s: it has %d bytes, a site record has at most %d", key, info.Size, maxSiteRecord)
+	if info.Size > maxRecord {
+		return nil, fmt.Errorf("read %s: %w: it has %d bytes, a record has at most %d", key, object.ErrInvalid, info.Size, maxRecord)
 	}
 	b, err := io.ReadAll(body)
 	if err != nil {

@@ -5,13 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 )
@@ -36,7 +31,7 @@ func NewWriter(ctx context.Context, cfg Config) (*Writer, error) {
 		normal:  newTransport(cfg.Silence, cfg.Clock),
 		patient: newTransport(patience*cfg.Silence, cfg.Clock),
 	}
-	creds, err := writerCredentials(ctx, cfg)
+	creds, err := keysOf(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +39,8 @@ func NewWriter(ctx context.Context, cfg Config) (*Writer, error) {
 		Region:       cfg.Region,
 		Credentials:  creds,
 		UsePathStyle: cfg.PathStyle,
-		HTTPClient:   httpClient(w.normal),
-		Retryer:      newRetryer(cfg.attempts()),
+		HTTPClient:   httpClient(cfg.Wrap(w.normal)),
+		Retryer:      newRetryer(cfg),
 		Logger:       sdkLog{cfg.Log},
 
 		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenSupported,
@@ -63,33 +58,12 @@ func NewWriter(ctx context.Context, cfg Config) (*Writer, error) {
 	return w, nil
 }
 
-func writerCredentials(ctx context.Context, cfg Config) (aws.CredentialsProvider, error) {
-	if cfg.AccessKey != "" {
-		return credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, ""), nil
-	}
-	chain, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.Region))
-	if err != nil {
-		return nil, fmt.Errorf("bucket credentials: %w", err)
-	}
-	return chain.Credentials, nil
-}
-
 // httpClient follows no redirect: a signature is good for one host, so S3 means a redirect as an error.
-func httpClient(t *http.Transport) *http.Client {
+func httpClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// newRetryer repeats what the SDK knows to be repeatable. The SDK's own limiter is off: it would remember a long outage and
-// then refuse to retry at all for a while after it.
-func newRetryer(attempts int) aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = attempts
-		o.MaxBackoff = time.Second
-		o.RateLimiter = ratelimit.None
-	})
 }
 
 // Close releases idle connections.

@@ -39,7 +39,7 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
 	Geo     geoCmd     `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
 	Config  configCmd  `cmd:"" group:"operate" help:"Check and show the configuration."`
-	Doctor  doctorCmd  `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not."`
+	Doctor  doctorCmds `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not; s3: try the bucket."`
 	Sim     simCmd     `cmd:"" group:"operate" help:"Replay a trace through the cache policy, beside those it is measured against."`
 	Health  healthCmd  `cmd:"" group:"operate" help:"Ask a health URL; the exit status is the answer. For containers."`
 	Version versionCmd `cmd:"" group:"operate" help:"Print the version."`

@@ -67,16 +67,16 @@ func (d *doctor) storage(ctx context.Context) {
 		}
 		d.clock("the storage", h)
 	}
-	access, secret := s.AccessKey, s.SecretKey
-	if access == "" {
-		access, secret = s.EdgeAccessKey, s.EdgeSecretKey
+	bucket := bucketOf(s)
+	bucket.Clock = d.a.clock
+	if s.AccessKey == "" {
+		bucket.AccessKey, bucket.SecretKey = s.EdgeAccessKey, s.EdgeSecretKey.Reveal()
 	}
-	if access == "" && s.Endpoint != "" {
+	if bucket.AccessKey == "" && s.Endpoint != "" {
 		d.found("storage", nil, "", "%s answers; this machine has no key to look into it", s.Endpoint)
 		return
 	}
-	r, err := origin.NewReader(origin.Config{Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, AccessKey: access,
-		SecretKey: secret.Reveal(), PathStyle: s.PathStyle, Checksums: origin.ChecksumPolicy(s.Checksums), Clock: d.a.clock})
+	r, err := origin.NewReader(bucket)
 	if err == nil {
 		defer r.Close()
 		ctx, cancel := context.WithTimeout(ctx, d.Timeout)

@@ -71,10 +71,16 @@ func (r *role) finish(ctx context.Context) error {
 
 // bucket is the bucket for those who may write.
 func (r *role) bucket() origin.Config {
-	s := r.cfg.Storage
+	c := bucketOf(r.cfg.Storage)
+	c.Log, c.Clock = r.log, r.clock
+	return c
+}
+
+// bucketOf is the bucket of a configuration.
+func bucketOf(s config.Storage) origin.Config {
 	return origin.Config{
 		Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(),
-		PathStyle: s.PathStyle, Checksums: origin.ChecksumPolicy(s.Checksums), Log: r.log, Clock: r.clock,
+		PathStyle: s.PathStyle, Checksums: origin.ChecksumPolicy(s.Checksums),
 	}
 }
 

@@ -6,45 +6,35 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"perigee/clock"
 	"perigee/object"
 	"perigee/origin"
 )
 
-func wrongSecret(t *testing.T, b *bucket) {
-	b.put("b/secret", []byte("x"))
-	cfg := b.cfg
-	cfg.SecretKey = "wrong-" + cfg.SecretKey
-	bad := openHalves(t, cfg)
-	_, _, err := bad.get("b/secret", origin.GetOptions{})
-	is(t, err, origin.ErrDenied)
-	_, err = bad.w.Put(b.ctx, "b/secret", []byte("y"), origin.PutOptions{})
-	is(t, err, origin.ErrDenied)
-	_, err = bad.w.Put(b.ctx, "b/secret", []byte("y"), origin.PutOptions{IfNoneMatch: true})
-	is(t, err, origin.ErrDenied)
-	b.holds("b/secret", []byte("x"))
+// fault is something that goes wrong between Perigee and a store, or in one.
+type fault struct {
+	name string
+	run  func(*testing.T, *bucket)
 }
 
-// missingBucket makes sure that a bucket that is gone does not pass for objects that are.
-func missingBucket(t *testing.T, b *bucket) {
-	cfg := b.cfg
-	cfg.Bucket += "-none"
-	cfg.MaxRetries = -1
-	none := openHalves(t, cfg)
-	_, _, err := none.get("b/x", origin.GetOptions{})
-	is(t, err, origin.ErrUnavailable)
-	_, err = none.r.Head(b.ctx, "b/x")
-	is(t, err, origin.ErrUnavailable)
-	is(t, none.r.Check(b.ctx), origin.ErrUnavailable)
-	_, err = none.w.Put(b.ctx, "b/x", nil, origin.PutOptions{IfMatch: "e"})
-	is(t, err, origin.ErrUnavailable)
-	for _, err := range none.r.List(b.ctx, "b/") {
-		is(t, err, origin.ErrUnavailable)
+func faults() []fault {
+	return []fault{
+		{"ensure bucket", ensureBucket},
+		{"unavailable", unavailable},
+		{"body cut short", cutShort},
+		{"answer lost", answerLost},
+		{"connection reset while a conditional put is sent", resetWhileSending},
+		{"slow line", slowLine},
+		{"store that is busy", busy},
+		{"store that stays busy", staysBusy},
 	}
 }
 
@@ -65,7 +55,7 @@ func unavailable(t *testing.T, b *bucket) {
 	cfg := b.cfg
 	cfg.Endpoint = "http://" + freeAddr(t) // nobody listens there
 	cfg.MaxRetries = -1
-	down := openHalves(t, cfg)
+	down := open(t, cfg)
 	_, _, err := down.get("b/x", origin.GetOptions{})
 	is(t, err, origin.ErrUnavailable)
 	_, err = down.r.Head(b.ctx, "b/x")
@@ -93,7 +83,7 @@ func cutShort(t *testing.T, b *bucket) {
 	b.put("b/cut", body)
 	p := newProxy(t, b.cfg.Endpoint)
 	p.answerLimit.Store(100 << 10)
-	cut := openHalves(t, p.config(b.cfg))
+	cut := open(t, p.config(b.cfg))
 	for _, o := range []origin.GetOptions{{}, {Offset: 1000, Length: 500 << 10}} {
 		got, _, err := cut.get("b/cut", o)
 		if !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, origin.ErrUnavailable) {
@@ -108,7 +98,7 @@ func cutShort(t *testing.T, b *bucket) {
 // answerLost breaks the connection after the store carried out a request and before its answer arrives.
 func answerLost(t *testing.T, b *bucket) {
 	p := newProxy(t, b.cfg.Endpoint)
-	lossy := openHalves(t, p.config(b.cfg))
+	lossy := open(t, p.config(b.cfg))
 
 	p.loseAnswers.Store(1)
 	etag, err := lossy.w.Put(b.ctx, "p/lost", []byte("one"), origin.PutOptions{IfNoneMatch: true})
@@ -146,6 +136,126 @@ func answerLost(t *testing.T, b *bucket) {
 	}
 }
 
+// resetWhileSending breaks connections while a body is on its way up: the store may have had all of it, or not. With an object that
+// is in the way, as S3 may answer 412 and reset before it has read a body, the condition decides; without, the write is done.
+func resetWhileSending(t *testing.T, b *bucket) {
+	p := newProxy(t, b.cfg.Endpoint)
+	body := blob("reset", 2<<20)
+	put := func(cuts int64, key object.Key, body []byte) error {
+		p.cutRequests.Store(cuts)
+		defer p.cutRequests.Store(0)
+		// A pool of its own: a connection that was spared stays so.
+		_, err := open(t, p.config(b.cfg)).w.Put(b.ctx, key, body, origin.PutOptions{IfNoneMatch: true})
+		if p.cutRequests.Load() == cuts {
+			t.Fatal("no connection broke")
+		}
+		return err
+	}
+	if err := put(1, "p/reset", body); err != nil {
+		t.Fatalf("a conditional put whose first connection broke: %v", err)
+	}
+	b.holds("p/reset", body)
+	is(t, put(2, "p/reset", blob("other", 2<<20)), origin.ErrPrecondition)
+	b.holds("p/reset", body)
+	if err := put(1000, "p/none", body); !errors.Is(err, origin.ErrUnknown) {
+		t.Fatalf("with all connections broken: %v, want %v", err, origin.ErrUnknown)
+	}
+	_, err := b.r.Head(b.ctx, "p/none")
+	is(t, err, fs.ErrNotExist)
+}
+
+// slowLine takes longer for a body than a store may be silent. It is no silence, as something comes all the time.
+func slowLine(t *testing.T, b *bucket) {
+	p := newProxy(t, b.cfg.Endpoint)
+	cfg := p.config(b.cfg)
+	cfg.Silence = 5 * time.Second
+	slow := open(t, cfg)
+	body := blob("slow", 100<<10)
+	b.put("b/slow", body)
+	p.pause.Store(int64(60 * time.Millisecond)) // before each KiB: more than 6 s in all
+	began := clock.System.Now()
+	slow.holds("b/slow", body)
+	if took := clock.System.Now().Sub(began); took < cfg.Silence {
+		t.Fatalf("it took %v only: the line was not slow", took)
+	}
+}
+
+// busyStore answers the next requests 503 SlowDown, as S3 does, before they reach the store.
+type busyStore struct {
+	left, refused atomic.Int64
+}
+
+func (s *busyStore) wrap(t http.RoundTripper) http.RoundTripper {
+	return roundTrip(func(r *http.Request) (*http.Response, error) {
+		if s.left.Add(-1) < 0 {
+			return t.RoundTrip(r)
+		}
+		s.refused.Add(1)
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		const text = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`
+		return &http.Response{
+			Status: "503 Slow Down", StatusCode: http.StatusServiceUnavailable, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{"Content-Type": {"application/xml"}}, Body: io.NopCloser(strings.NewReader(text)), ContentLength: int64(len(text)), Request: r,
+		}, nil
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// busy refuses each request more often than one is repeated that failed in another way.
+func busy(t *testing.T, b *bucket) {
+	for _, c := range []struct {
+		name string
+		do   func(*bucket) error
+	}{
+		{"put", func(b *bucket) error {
+			_, err := b.w.Put(b.ctx, "b/busy", []byte("x"), origin.PutOptions{})
+			return err
+		}},
+		{"conditional put", func(b *bucket) error {
+			_, err := b.w.Put(b.ctx, "p/busy", []byte("x"), origin.PutOptions{IfNoneMatch: true})
+			return err
+		}},
+		{"part", func(b *bucket) error {
+			_, err := b.w.Part(b.ctx, "u/busy", b.create("u/busy"), 1, []byte("x"))
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := &busyStore{}
+			s.left.Store(4)
+			cfg := b.cfg
+			cfg.Wrap = s.wrap
+			if err := c.do(open(t, cfg)); err != nil || s.refused.Load() != 4 {
+				t.Fatalf("after %d refusals: %v", s.refused.Load(), err)
+			}
+		})
+	}
+}
+
+// staysBusy sees who has to be told in the end: a reader soon, as it has other ways to answer, and nobody twice.
+func staysBusy(t *testing.T, b *bucket) {
+	b.put("b/stays", []byte("x"))
+	s := &busyStore{}
+	s.left.Store(1 << 40)
+	cfg := b.cfg
+	cfg.Wrap = s.wrap
+	_, _, err := open(t, cfg).get("b/stays", origin.GetOptions{})
+	is(t, err, origin.ErrUnavailable)
+	if n := s.refused.Load(); n != 3 {
+		t.Fatalf("a reader asked %d times", n)
+	}
+	cfg.MaxRetries = -1
+	_, err = open(t, cfg).w.Put(b.ctx, "p/stays", nil, origin.PutOptions{IfNoneMatch: true})
+	is(t, err, origin.ErrUnavailable) // not ErrUnknown: the store said that it did nothing
+}
+
 // proxy passes connections on to a store and spoils its answers.
 type proxy struct {
 	l      net.Listener
@@ -154,7 +264,11 @@ type proxy struct {
 	answerLimit atomic.Int64
 	// loseAnswers is how many connections break when the first byte of an answer arrives.
 	loseAnswers atomic.Int64
-	wg          sync.WaitGroup
+	// cutRequests is how many connections break when they have carried 1 MiB to the store.
+	cutRequests atomic.Int64
+	// pause is how long it waits, in nanoseconds, before it passes on each KiB of an answer; 0 for not.
+	pause atomic.Int64
+	wg    sync.WaitGroup
 }
 
 func newProxy(t *testing.T, endpoint string) *proxy {
@@ -193,13 +307,18 @@ func (p *proxy) pass(client net.Conn) {
 	}
 	defer server.Close()
 	p.wg.Go(func() {
-		io.Copy(server, client)
+		p.request(server, client)
 		server.Close()
 	})
 	var passed int64
 	buf := make([]byte, 16<<10)
 	for {
-		n, err := server.Read(buf)
+		to := buf
+		if pause := p.pause.Load(); pause > 0 {
+			to = buf[:1<<10]
+			<-clock.System.NewTimer(time.Duration(pause)).C()
+		}
+		n, err := server.Read(to)
 		if err != nil || p.spoils(&passed, n) {
 			return
 		}
@@ -207,6 +326,16 @@ func (p *proxy) pass(client net.Conn) {
 			return
 		}
 	}
+}
+
+// request passes on what the client sends, until it is to break.
+func (p *proxy) request(server io.Writer, client io.Reader) {
+	if _, err := io.CopyN(server, client, 1<<20); err != nil || p.cutRequests.Add(-1) >= 0 {
+		return
+	}
+	p.cutRequests.Store(0)
+	// A connection that breaks is what the proxy is for.
+	_, _ = io.Copy(server, client)
 }
 
 // spoils reports whether a connection that passed some bytes of answers and has n more is to break.
