@@ -37,6 +37,7 @@ type cli struct {
 
 	Fleet   fleetCmd   `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
 	Keys    keysCmd    `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
+	Audit   auditCmd   `cmd:"" group:"operate" help:"Show who changed what."`
 	Geo     geoCmd     `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
 	Config  configCmd  `cmd:"" group:"operate" help:"Check and show the configuration."`
 	Doctor  doctorCmds `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not; s3: try the bucket."`
