@@ -57,6 +57,9 @@ func (s *server) updateSite(ctx context.Context, rec object.SiteRecord, match ob
 		if old.Kind != rec.Kind {
 			return fmt.Errorf("the kind of a site cannot be changed from %s to %s: %w", old.Kind, rec.Kind, object.ErrInvalid)
 		}
+		if old.Bucket != nil && rec.Bucket != nil && (old.Bucket.Store != rec.Bucket.Store || old.Bucket.Prefix != rec.Bucket.Prefix) {
+			return fmt.Errorf("where a bucket site's objects lie cannot be changed, for all that is known of them would be wrong; make another site: %w", object.ErrInvalid)
+		}
 		rec.Version = object.NextVersion(s.cfg.Clock.Now(), s.cfg.Writer, old.Version)
 		if err := rec.Validate(); err != nil {
 			return err

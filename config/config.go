@@ -27,6 +27,7 @@ type Config struct {
 	API     API     `yaml:"api"`
 	Catalog Catalog `yaml:"catalog"`
 	Storage Storage `yaml:"storage"`
+	Stores  []Store `yaml:"stores"`
 	Bus     Bus     `yaml:"bus"`
 	DNS     DNS     `yaml:"dns"`
 	Probe   Probe   `yaml:"probe"`
@@ -76,6 +77,8 @@ type API struct {
 	Session     Duration `yaml:"session"`
 	Rate        Rate     `yaml:"rate"`
 	AuditKeep   Duration `yaml:"audit_keep"`
+	// EventsSecret is what stores that post their events show.
+	EventsSecret Secret `yaml:"events_secret"`
 }
 
 // Rate is how fast the API may be used.
@@ -109,6 +112,7 @@ type Catalog struct {
 
 // Storage is the bucket.
 type Storage struct {
+	Preset        string   `yaml:"preset"` // a name of presets, or empty
 	Endpoint      string   `yaml:"endpoint"`
 	Region        string   `yaml:"region"`
 	Bucket        string   `yaml:"bucket"`
@@ -125,10 +129,15 @@ type Storage struct {
 type Embedded struct {
 	Listen string `yaml:"listen"`
 	Root   string `yaml:"root"`
+	// Events is where a server that runs alone posts its events.
+	Events string `yaml:"events"`
 }
 
-// IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it.
-func (s Storage) IsEmbedded() bool { return sameServer(s.Endpoint, s.Embedded.Listen) }
+// IsEmbedded reports whether the endpoint is the embedded server's address, so that `perigee up` runs it. With a preset it is another S3 that
+// listens there.
+func (s Storage) IsEmbedded() bool {
+	return s.Preset == "" && sameServer(s.Endpoint, s.Embedded.Listen)
+}
 
 // Bus is the NATS server, embedded or not, and the two accounts on it.
 type Bus struct {

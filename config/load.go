@@ -47,6 +47,7 @@ func load(path string, file []byte, env, sets []string) (*Config, error) {
 	if err := ms.err(); err != nil {
 		return nil, err
 	}
+	c.usePreset()
 	c.resolve()
 	return c, nil
 }

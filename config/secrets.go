@@ -56,6 +56,15 @@ func (s SecretSet) CookieKey() []byte {
 	return b
 }
 
+// EventsSecret returns what stores have to show that post their events, if the configuration names nothing else. It follows from the session key, as CookieKey's does.
+func (s SecretSet) EventsSecret() string {
+	b, err := hkdf.Key(sha256.New, s.SessionBytes(), nil, "perigee bucket events", 32)
+	if err != nil {
+		panic("config: " + err.Error()) // only for a length that SHA-256 cannot give
+	}
+	return hex.EncodeToString(b)
+}
+
 // Secrets returns the secrets of a data directory, making them at the first start. Two processes that start at
 // once get the same ones: whoever links the file first has made it.
 func Secrets(dataDir string) (SecretSet, error) {
@@ -140,6 +149,9 @@ func writeSecrets(file string, s SecretSet) error {
 // UseSecrets fills the credentials of the embedded servers that the configuration left open. Those of an outside S3 or
 // NATS are never made up.
 func (c *Config) UseSecrets(s SecretSet) {
+	if c.API.EventsSecret.IsZero() {
+		c.API.EventsSecret = NewSecret(s.EventsSecret())
+	}
 	if st := &c.Storage; st.IsEmbedded() {
 		if st.AccessKey == "" && st.SecretKey.IsZero() {
 			st.AccessKey, st.SecretKey = s.AccessKey, NewSecret(s.SecretKey)

@@ -42,7 +42,7 @@ func TestReadSites(t *testing.T) {
 	if *r.TTL != 86400 || r.StatusTTL["404"] != 10 || r.ErrorPages["404"] != "no" || r.ResponseHeaders.Set["X-Number"] != "12" {
 		t.Errorf("%+v", r)
 	}
-	if sites[1].Kind != "published" || !sites[1].Rules.AllowActive {
+	if sites[1].Kind != "published" || !sites[1].Rules.AllowActive.All {
 		t.Errorf("%+v", sites[1])
 	}
 	if sites, err := ReadSites(declare(t, "# nothing yet\n")); err != nil || len(sites) > 0 {

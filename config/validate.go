@@ -28,6 +28,7 @@ func (c *Config) Validate() error {
 	v.zone()
 	v.api()
 	v.storage()
+	v.stores()
 	v.bus()
 	v.dns()
 	v.probe()
@@ -204,6 +205,7 @@ func (v validator) pair(a, b string, hasA, hasB bool) {
 
 func (v validator) storage() {
 	s := v.c.Storage
+	v.preset()
 	if s.Endpoint != "" { // empty is AWS
 		v.url("storage.endpoint", s.Endpoint, "http", "https")
 	}

@@ -25,6 +25,13 @@ type representation struct {
 	etag     string
 	modified int64 // Unix seconds
 	size     int64
+	// weakDate says that modified does not tell two states apart that followed each other within a second.
+	weakDate bool
+}
+
+// representationOf is what a pointer means.
+func representationOf(p *object.Pointer) representation {
+	return representation{p.EntityTag(), p.Modified.Unix(), p.Size, p.Object()}
 }
 
 // evaluate applies the preconditions in the order of RFC 9110 §13.2.2, then Range (§14.2), which is for GET alone.
@@ -57,9 +64,9 @@ func evaluate(c *conditions, r representation, get bool) verdict {
 
 func evaluateRange(c *conditions, r representation, whole verdict) verdict {
 	if c.ifRange != "" {
-		// A date is a strong validator here: the time of a file strictly increases in whole seconds (RFC 9110 §13.1.5).
+		// A date is a strong validator of a published file, whose time strictly increases in whole seconds (RFC 9110 §13.1.5).
 		t, isDate := parseDate(c.ifRange)
-		if isDate && t != r.modified || !isDate && c.ifRange != r.etag {
+		if isDate && (t != r.modified || r.weakDate) || !isDate && c.ifRange != r.etag {
 			return whole
 		}
 	}

@@ -99,7 +99,7 @@ func TestAllWaysSayTheSame(t *testing.T) {
 	for n := range 3000 {
 		if n == 1500 { // the rules of the site are part of the heads in memory
 			r := cachetest.Site("www", "www.example")
-			r.Rules, r.Version = object.SiteRules{CacheControl: "max-age=77", AllowActive: true, Paths: someRules}, cachetest.Version(99)
+			r.Rules, r.Version = object.SiteRules{CacheControl: "max-age=77", AllowActive: object.Active{All: true}, Paths: someRules}, cachetest.Version(99)
 			w.site(r)
 		}
 		if n%500 == 499 {

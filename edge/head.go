@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
@@ -73,20 +74,20 @@ type fileFields struct {
 func (x *exchange) fileFieldsOf() fileFields {
 	p := x.pointer
 	f := fileFields{lines: make(fields, 0, 640), modified: p.Modified.Unix()}
-	f.lines = f.lines.add("ETag", p.Hash.ETag()).
+	f.lines = f.lines.add("ETag", p.EntityTag()).
 		add("Last-Modified", p.Modified.UTC().Format(http.TimeFormat)).
-		add("Accept-Ranges", "bytes").
-		add("X-Content-Type-Options", "nosniff")
-	if !x.site.Rules.AllowActive && isActive(p.ContentType) {
-		f.lines = f.lines.add("Content-Security-Policy", sandbox)
-	}
+		add("Accept-Ranges", "bytes")
 	add, gone := x.ruledLines()
-	f.lines = append(f.lines.without(gone), add...)
+	f.lines = safely(append(f.lines.without(gone), add...), x.site, p.ContentType)
 	f.validators = len(f.lines)
 	f.lines = f.lines.add("Cache-Control", x.cacheControl())
 	f.policy = len(f.lines)
-	f.lines = f.lines.add("Content-Type", cmp.Or(p.ContentType, "application/octet-stream")).
-		add("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(p.Hash[:])+":")
+	f.lines = f.lines.add("Content-Type", cmp.Or(p.ContentType, "application/octet-stream"))
+	if !p.Object() {
+		f.lines = f.lines.add("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(p.Hash[:])+":")
+	} else if p.ContentEncoding != "" {
+		f.lines = f.lines.add("Content-Encoding", p.ContentEncoding)
+	}
 	f.content = len(f.lines)
 	f.lines = f.lines.addInt("Content-Length", p.Size)
 	return f
@@ -122,11 +123,16 @@ func (f *fileFields) appendTo(b fields, v verdict, size int64) fields {
 
 // etag returns the entity tag as a part of lines.
 func (f *fileFields) etag() []byte {
-	const name = len("ETag: ")
-	return f.lines[name : name+etagLen]
+	end := etagStart + etagLen // that of an object of a bucket site may have any length
+	if end >= len(f.lines) || f.lines[end] != '\r' {
+		end = bytes.IndexByte(f.lines, '\r')
+	}
+	return f.lines[etagStart:end]
 }
 
-// etagLen is the length of every entity tag here: a SHA-256 in hexadecimal, in quotes.
+const etagStart = len("ETag: ")
+
+// etagLen is the length of the entity tag of a published file: a SHA-256 in base64, in quotes.
 var etagLen = len(object.Hash{}.ETag())
 
 // The form of a prepared head: a byte for the form, the three ends, the time, the length of the site record's version, that version, the
@@ -169,7 +175,7 @@ func decodeFileFields(b []byte, site *object.SiteRecord) (f fileFields, ok bool)
 	f.content = int(binary.LittleEndian.Uint16(b[5:]))
 	f.modified = int64(binary.LittleEndian.Uint64(b[7:]))
 	f.lines = b[at : len(b)-2]
-	ok = etagLen+6 <= f.validators && f.validators <= f.policy && f.policy <= f.content && f.content <= len(f.lines)
+	ok = etagStart+len("\"x\"\r\n") <= f.validators && f.validators <= f.policy && f.policy <= f.content && f.content <= len(f.lines)
 	return f, ok
 }
 
@@ -187,14 +193,22 @@ func (x *exchange) cacheControl() string {
 	return defaultCacheControl
 }
 
-// isActive reports whether a browser may run script in a document of this type.
-func isActive(contentType string) bool {
+// noType are the fields that keep browsers from guessing types.
+var noType = map[string]bool{"x-content-type-options": true}
+
+// safely adds what keeps published content from doing harm: nobody guesses its type, and what a browser may run script in has no origin, unless
+// the site's record allows it. It comes behind the rules of the site, which can add a policy of their own and take none of this away: of several
+// policies a browser obeys each.
+func safely(f fields, site *object.SiteRecord, contentType string) fields {
+	f = f.without(noType).add("X-Content-Type-Options", "nosniff")
 	t, _, err := mime.ParseMediaType(contentType)
 	if err != nil || !strings.Contains(t, "/") {
-		return true // a browser may make anything of it
+		t = "" // a browser may make anything of it
 	}
-	return strings.HasSuffix(t, "html") || strings.HasSuffix(t, "xml") || strings.HasPrefix(t, "multipart/") ||
-		t == "text/xsl" || t == "application/pdf"
+	if (t == "" || object.ActiveType(t)) && !site.Rules.AllowActive.Allows(t) {
+		f = f.add("Content-Security-Policy", sandbox)
+	}
+	return f
 }
 
 // cacheStatus appends what the cache did (RFC 9211) and, on a hit, how long ago the log or the bucket last vouched for

@@ -39,7 +39,7 @@ func (s onLane) Hot(r *lane.Request, w *lane.Reply) bool {
 	}
 	path := r.Target
 	if i := bytes.IndexByte(path, '?'); i >= 0 {
-		path = path[:i] // published sites ignore the query
+		path = path[:i] // published sites and bucket sites ignore the query
 	}
 	p, ok := s.memory.Prepared(site, path)
 	if !ok {
@@ -53,7 +53,7 @@ func (s onLane) Hot(r *lane.Request, w *lane.Reply) bool {
 	}
 	body := p.Body()
 	c := conditionsOf(r)
-	v := evaluate(&c, representation{view(f.etag()), f.modified, int64(len(body))}, r.Method == lane.GET)
+	v := evaluate(&c, representation{view(f.etag()), f.modified, int64(len(body)), site.Kind == object.Bucket}, r.Method == lane.GET)
 	sent := int64(0)
 	switch {
 	case v.status != http.StatusOK && v.status != http.StatusPartialContent:

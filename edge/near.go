@@ -35,7 +35,7 @@ func (s onLane) near(r *lane.Request, w *lane.Reply, site *object.SiteRecord, ra
 	}
 	x.outcome = cache.Outcome{Reason: cache.ReasonDisk}
 	get := r.Method == lane.GET
-	x.verdict = evaluate(&x.req.conditions, representation{n.Pointer.Hash.ETag(), n.Pointer.Modified.Unix(), n.Pointer.Size}, get)
+	x.verdict = evaluate(&x.req.conditions, representationOf(n.Pointer), get)
 	f := x.fileFieldsOf()
 	body := n.Body
 	if x.status == http.StatusOK && get {

@@ -56,7 +56,7 @@ type httpResponder struct {
 
 func (o *httpResponder) begin(status int, f fields) {
 	h := o.w.Header()
-	f.each(func(name, value string) { h[name] = []string{value} })
+	f.each(func(name, value string) { h[name] = append(h[name], value) })
 	o.allowWrite()
 	o.w.WriteHeader(status)
 }

@@ -48,9 +48,11 @@ type exchange struct {
 	pointer *object.Pointer
 	verdict
 	outcome cache.Outcome
-	sent    int64 // bytes of the file
-	page    int64 // bytes of the page of a failure
-	broken  bool  // the answer was broken off: the connection must be cut
+	// restarted says that the object was found changed, and the answer begun anew.
+	restarted bool
+	sent      int64 // bytes of the file
+	page      int64 // bytes of the page of a failure
+	broken    bool  // the answer was broken off: the connection must be cut
 }
 
 // remembered reports whether the engine knew what the answer says: the file, or that there is none.
@@ -100,19 +102,45 @@ func (x *exchange) steps() {
 	if x.ruled() {
 		return
 	}
-	if f := x.resolve(); f != nil {
-		x.sendFailure(f)
-		return
+	f := x.answer()
+	for tries := 0; f != nil && f.reason == cache.ReasonChanged && tries < maxRestarts && x.pause(tries); tries++ {
+		x.restarted = true
+		f = x.answer() // from the beginning: nothing has been sent yet
 	}
-	p := x.pointer
-	x.verdict = evaluate(&x.req.conditions, representation{p.Hash.ETag(), p.Modified.Unix(), p.Size}, x.req.method == http.MethodGet)
+	if f != nil {
+		x.sendFailure(f)
+	}
+}
+
+// maxRestarts is how often an answer is begun anew because the object was changed between looking at it and reading it.
+const maxRestarts = 4
+
+// pause waits before the next attempt, but the first: the log may be about to tell of the change. False says that nobody waits any more.
+func (x *exchange) pause(tries int) bool {
+	if tries == 0 {
+		return true
+	}
+	t := x.s.clock.NewTimer(50 * time.Millisecond << tries)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return true
+	case <-x.ctx.Done():
+		return false
+	}
+}
+
+// answer is the steps from resolve on. A failure is returned as long as nothing was sent.
+func (x *exchange) answer() *failure {
+	if f := x.resolve(); f != nil {
+		return f
+	}
+	x.verdict = evaluate(&x.req.conditions, representationOf(x.pointer), x.req.method == http.MethodGet)
 	if x.status != http.StatusOK && x.status != http.StatusPartialContent {
 		x.sendEmpty()
-		return
+		return nil
 	}
-	if f := x.send(); f != nil {
-		x.sendFailure(f)
-	}
+	return x.send()
 }
 
 // parse finds out what is asked for.
@@ -177,9 +205,12 @@ func sentence(err error) string {
 // resolve finds the pointer.
 func (x *exchange) resolve() *failure {
 	p, o, err := x.s.engine.Resolve(x.ctx, x.site, x.path, x.version)
+	if x.restarted && o.Reason == cache.ReasonPurged {
+		o.Reason = cache.ReasonChanged
+	}
 	x.outcome = o
 	if err != nil {
-		if x.version != "" && o.Reason == cache.ReasonAbsent && x.removed() {
+		if x.version != "" && x.site.Kind != object.Bucket && o.Reason == cache.ReasonAbsent && x.removed() {
 			x.outcome.Reason = cache.ReasonDeleted
 		}
 		return x.originFailure(err)
@@ -206,6 +237,8 @@ func (x *exchange) originFailure(err error) *failure {
 	case cache.ReasonRefused:
 		return fail(http.StatusServiceUnavailable, cache.ReasonRefused, "This edge is cut off and the site asks not to be served unconfirmed.").
 			with("Retry-After", "5")
+	case cache.ReasonChanged:
+		return fail(http.StatusServiceUnavailable, cache.ReasonChanged, "The object is being changed at this moment.").with("Retry-After", "1")
 	case cache.ReasonOriginTimeout:
 		return fail(http.StatusGatewayTimeout, cache.ReasonOriginTimeout, "The origin storage did not answer in time.")
 	case cache.ReasonOriginBad:

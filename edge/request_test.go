@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,6 +198,30 @@ func testImmutableURLs(t *testing.T, newWeb opener) {
 	}
 }
 
+// TestSomeTypesAllowed: a site that lists types has those without a sandbox, and a change of the list counts at once, also for what memory holds.
+func TestSomeTypesAllowed(t *testing.T) { overBoth(t, testSomeTypesAllowed) }
+
+func testSomeTypesAllowed(t *testing.T, newWeb opener) {
+	w := newWeb(t, nil)
+	for i, ct := range []string{"text/html; charset=utf-8", "image/svg+xml", "application/pdf"} {
+		p := cachetest.Pointer("www", []object.Path{"/html", "/svg", "/pdf"}[i], i+1, []byte("<script>"))
+		p.ContentType = ct
+		w.o.PutBlob([]byte("<script>"))
+		w.apply(pointerEntry(p))
+	}
+	for _, list := range [][]string{nil, {"image/svg+xml"}, {"text/html", "application/pdf"}, nil} {
+		w.rules(object.SiteRules{AllowActive: object.Active{Types: list}})
+		for path, ct := range map[string]string{"/html": "text/html", "/svg": "image/svg+xml", "/pdf": "application/pdf"} {
+			for range 3 {
+				got := w.ask("GET", path).Header.Get("Content-Security-Policy") == ""
+				if got != slices.Contains(list, ct) {
+					t.Errorf("%v: %s without a sandbox: %v", list, ct, got)
+				}
+			}
+		}
+	}
+}
+
 func TestSandbox(t *testing.T) { overBoth(t, testSandbox) }
 
 func testSandbox(t *testing.T, newWeb opener) {
@@ -205,20 +230,27 @@ func testSandbox(t *testing.T, newWeb opener) {
 		"text/html; charset=utf-8": true, "text/html": true, "TEXT/HTML": true, "application/xhtml+xml": true, "image/svg+xml": true, "text/xml": true,
 		"application/xml": true, "application/pdf": true, "text/xsl": true, "multipart/x-mixed-replace; boundary=x": true, "": true, "nonsense": true,
 		"text/html, text/plain": true, "text/plain; charset": true,
-		"text/plain; charset=utf-8": false, "image/png": false, "text/css": false, "application/javascript": false, "application/octet-stream": false, "video/mp4": false,
+		"text/plain; charset=utf-8": false, "image/png": false, "text/css": false, "application/octet-stream": false, "video/mp4": false,
+		"application/javascript": true, "text/javascript; charset=utf-8": true, "message/rfc822": true,
 	}
 	for _, allowed := range []bool{false, true} {
-		w.rules(object.SiteRules{AllowActive: allowed})
+		// A rule of the site may add a policy of its own, and takes neither ours away nor nosniff.
+		w.rules(object.SiteRules{AllowActive: object.Active{All: allowed}, Paths: []object.Rule{{Path: "*", ResponseHeaders: &object.HeaderRule{
+			Remove: []string{"Content-Security-Policy", "X-Content-Type-Options"}, Set: map[string]string{"Content-Security-Policy": "default-src 'self'"},
+		}}}})
 		for ct, active := range types {
 			p := cachetest.Pointer("www", "/file", int(w.seq)+1, []byte("<script>"))
 			p.ContentType = ct
 			w.o.PutBlob([]byte("<script>"))
 			w.apply(pointerEntry(p))
 			for _, a := range []*answer{w.ask("GET", "/file"), w.ask("HEAD", "/file"), w.ask("GET", "/file", "If-None-Match: *"), w.ask("GET", "/file", "Range: bytes=0-1")} {
-				if got := strings.Contains(a.Header.Get("Content-Security-Policy"), "sandbox"); got != (active && !allowed) {
+				if got := strings.Contains(strings.Join(a.Header.Values("Content-Security-Policy"), "\n"), "sandbox"); got != (active && !allowed) {
 					t.Errorf("%q, allowed=%v, %d: sandbox %v", ct, allowed, a.StatusCode, got)
 				}
-				if a.Header.Get("X-Content-Type-Options") != "nosniff" {
+				if !slices.Contains(a.Header.Values("Content-Security-Policy"), "default-src 'self'") {
+					t.Errorf("%q: the site's own policy is gone: %v", ct, a.Header)
+				}
+				if got := a.Header.Values("X-Content-Type-Options"); len(got) != 1 || got[0] != "nosniff" {
 					t.Errorf("%q: may be sniffed", ct)
 				}
 				if want := ct; a.StatusCode != 304 {

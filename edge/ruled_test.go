@@ -37,7 +37,7 @@ func TestRulesOfAPublishedSite(t *testing.T) {
 		for range 4 { // missed, from disk, from memory
 			h := w.mustGet("/a.txt", data).Header
 			for name, want := range map[string]string{
-				"X-Frame-Options": "DENY", "X-Content-Type-Options": "sniff", "Link": "</x>", "Cache-Control": "public, max-age=60",
+				"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Link": "</x>", "Cache-Control": "public, max-age=60",
 				"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag",
 			} {
 				if h.Get(name) != want || len(h[http.CanonicalHeaderKey(name)]) != 1 {

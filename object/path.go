@@ -13,14 +13,17 @@ const MaxPath = 2048
 // MaxSegment is the longest segment of a Path in bytes.
 const MaxSegment = 255
 
+// MaxDepth is how many segments a Path may have.
+const MaxDepth = 128
+
 // ReservedPrefix begins the paths that Perigee keeps for itself; no file can be uploaded below it.
 const ReservedPrefix = "/_perigee/"
 
 // IndexDocument is what a request for a path ending in '/' means: the file of this name below it.
 const IndexDocument = "index.html"
 
-// Path names a file of a site: absolute, decoded, '/'-separated UTF-8, at most MaxPath bytes, no empty, "." or
-// ".." segment, no control character. There is one spelling per file: two Paths are the same file if and only if
+// Path names a file of a site: absolute, decoded, '/'-separated UTF-8, at most MaxPath bytes, at most MaxDepth segments of at most
+// MaxSegment bytes, none empty, "." or "..", no control character. There is one spelling per file: two Paths are the same file if and only if
 // they are equal. Unicode normalisation is not applied: NFC and NFD names are two files, as on an S3 server.
 type Path string
 
@@ -45,6 +48,9 @@ func ParsePath(s string) (Path, error) {
 	}
 	if strings.HasPrefix(p+"/", ReservedPrefix) {
 		return "", fmt.Errorf("path %q: %w: paths below %s are reserved", clip(p), ErrInvalid, ReservedPrefix)
+	}
+	if n := strings.Count(p, "/"); n > MaxDepth {
+		return "", fmt.Errorf("path %q: %w: it is %d directories deep, the limit is %d", clip(p), ErrInvalid, n, MaxDepth)
 	}
 	for seg := range strings.SplitSeq(p[1:], "/") {
 		if err := checkSegment(p, seg); err != nil {

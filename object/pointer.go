@@ -37,6 +37,12 @@ type Pointer struct {
 	// CacheControl, if set, goes to clients on path URLs in place of the site's rule.
 	CacheControl string `json:"cache_control,omitempty"`
 	Tags         []Tag  `json:"tags,omitempty"`
+
+	// An object of a bucket site has its own entity tag, without quotes, in place of Hash and Root; Blob is its key.
+
+	ETag            string `json:"etag,omitempty"`
+	Store           string `json:"store,omitempty"` // as in BucketSource
+	ContentEncoding string `json:"content_encoding,omitempty"`
 }
 
 // MaxSize is the largest blob, in bytes: 1 PiB.
@@ -69,6 +75,9 @@ func (p *Pointer) Validate() error {
 }
 
 func (p *Pointer) validateLive() error {
+	if p.Object() {
+		return p.validateObject()
+	}
 	if p.Hash.IsZero() || p.Root.IsZero() || p.Size < 0 || p.Size > MaxSize {
 		return fmt.Errorf("pointer: %w: hash, root or size is missing or absurd", ErrInvalid)
 	}

@@ -112,6 +112,12 @@ func (r SiteRecord) validateKind() error {
 		return invalid(`site %s: a pull site needs an origin: "origin": {"url": "https://…"}`, r.Site)
 	case r.Kind != Pull && r.Origin != nil:
 		return invalid("site %s: only a pull site has an origin", r.Site)
+	case r.Kind == Bucket && r.Bucket == nil:
+		return invalid(`site %s: a bucket site needs to know where its objects are: "bucket": {"prefix": "media/"}`, r.Site)
+	case r.Kind != Bucket && r.Bucket != nil:
+		return invalid("site %s: only a bucket site has a bucket", r.Site)
+	case r.Kind == Bucket:
+		return r.Bucket.validate()
 	case r.Kind == Pull:
 		return r.Origin.validate()
 	}

@@ -66,7 +66,7 @@ type SiteKind string
 // The kinds of a site; ARCHITECTURE.md §1.
 const (
 	Published SiteKind = "published" // uploads: blobs and pointers
-	Bucket    SiteKind = "bucket"    // plain objects any S3 tool writes; not served yet
+	Bucket    SiteKind = "bucket"    // plain objects any S3 tool writes
 	Pull      SiteKind = "pull"      // somebody's HTTP origin
 )
 
@@ -92,6 +92,8 @@ type SiteRecord struct {
 	Rules   SiteRules `json:"rules"`
 	// Origin is where a pull site's responses come from; nil for the other kinds.
 	Origin *PullOrigin `json:"origin,omitempty"`
+	// Bucket is where a bucket site's objects lie; nil for the other kinds.
+	Bucket *BucketSource `json:"bucket,omitempty"`
 }
 
 // SiteDeclaration is a site as people write it, in the API and in files.
@@ -100,13 +102,14 @@ type SiteDeclaration struct {
 	Kind  SiteKind  `json:"kind"` // Published if it is empty
 	Hosts []string  `json:"hosts"`
 	Rules SiteRules `json:"rules"`
-	// Origin is of a pull site.
-	Origin *PullOrigin `json:"origin"`
+	// Origin is of a pull site, Bucket of a bucket site.
+	Origin *PullOrigin   `json:"origin"`
+	Bucket *BucketSource `json:"bucket"`
 }
 
 // Record returns the record to store, without a version: names are canonical, the rest is as it was declared. Errors wrap ErrInvalid.
 func (d SiteDeclaration) Record() (SiteRecord, error) {
-	r := SiteRecord{Format: 1, Kind: d.Kind, Hosts: []Host{}, Rules: d.Rules, Origin: d.Origin}
+	r := SiteRecord{Format: 1, Kind: d.Kind, Hosts: []Host{}, Rules: d.Rules, Origin: d.Origin, Bucket: d.Bucket}
 	if r.Kind == "" {
 		r.Kind = Published
 	}
@@ -131,9 +134,9 @@ type SiteRules struct {
 	CacheControl string `json:"cache_control,omitempty" doc:"Sent to clients; public, max-age=0, must-revalidate if it is empty"`
 	// OnPartition is Serve when empty.
 	OnPartition OnPartition `json:"on_partition,omitempty" doc:"What an edge does with a file that it can no longer confirm; serve if it is empty"`
-	// AllowActive lets HTML, SVG and PDF be rendered without a CSP sandbox. The default site of a public
-	// web page wants it; a site of strangers' uploads does not.
-	AllowActive bool `json:"allow_active,omitempty"`
+	// AllowActive says which active types are served without a CSP sandbox: what a site of one's own pages wants, and a site of strangers' uploads
+	// does not.
+	AllowActive Active `json:"allow_active,omitzero" doc:"Which active types (HTML, SVG, PDF …) are served without a sandbox: true for all, or a list of media types"`
 	// Paths are rules for some paths.
 	Paths []Rule `json:"paths,omitempty"`
 }
@@ -185,6 +188,9 @@ func (r SiteRecord) Validate() error {
 	}
 	if p := r.Rules.OnPartition; p != "" && p != Serve && p != Refuse {
 		return fmt.Errorf("site %s: %w: on_partition %q is neither serve nor refuse", r.Site, ErrInvalid, clip(string(p)))
+	}
+	if err := r.Rules.AllowActive.validate(); err != nil {
+		return fmt.Errorf("site %s: %w", r.Site, err)
 	}
 	if err := r.validateKind(); err != nil {
 		return err

@@ -20,6 +20,7 @@ func (d *Document) vocabulary() {
 	d.Type(object.Version(""), Schema{"type": "string", "description": "Opaque; sorts by age within a path"})
 	d.Type(object.Hash{}, Schema{"type": "string", "pattern": "^([0-9a-f]{64})?$", "description": "SHA-256; empty of a file that is gone"})
 	d.Type(purge.Position{}, Schema{"type": "string", "description": "An opaque place in the log; empty while it is not known"})
+	d.Type(object.Active{}, Schema{"anyOf": []Schema{{"type": "boolean"}, {"type": "array", "items": Schema{"type": "string"}}}})
 	Enum(d, object.Published, object.Bucket, object.Pull)
 	Enum(d, object.Serve, object.Refuse)
 	Enum(d, object.Live, object.Gone)

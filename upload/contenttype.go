@@ -61,23 +61,22 @@ var containers = map[string]bool{
 	"video/mp4": true, "application/jar": true, "application/java-archive": true, "video/webm": true, "video/x-matroska": true,
 }
 
-// active are types that a browser runs. Content alone never makes a file one of them.
-var active = map[string]bool{
-	"text/html": true, "image/svg+xml": true, "application/xhtml+xml": true, "text/xml": true, "application/xml": true,
-	"text/javascript": true, "application/javascript": true, "application/pdf": true,
-}
-
 // contentType decides the Content-Type of a file from its name, its first bytes and what its publisher says. The
-// publisher's word counts only for what neither name nor content tells.
+// publisher's word counts only for what neither name nor content tells. Content alone never makes a file of a type that a browser runs
+// (object.ActiveType), PDF excepted, and neither does a name alone: a name that promises text does not count for bytes that are none.
+// What nothing tells is application/octet-stream.
 func contentType(p object.Path, head []byte, hint string) string {
 	head = head[:min(len(head), sniffLen)]
 	ext := strings.ToLower(path.Ext(p.Name()))
 	text := isText(head)
-	if t, ok := textKinds[ext]; ok && (text || t != plainText) {
-		return withCharset(t, text)
-	}
 	found := mimetype.Detect(head).String()
 	found, _, _ = strings.Cut(found, ";")
+	if t, ok := textKinds[ext]; ok {
+		if text || isForeignText(head) {
+			return withCharset(t, text)
+		}
+		return passive(found, octetStream)
+	}
 	named, isNamed := binaryKinds[ext]
 	switch {
 	case len(head) == 0 && isNamed:
@@ -86,20 +85,20 @@ func contentType(p object.Path, head []byte, hint string) string {
 		return octetStream
 	case text && ext == ".ts": // TypeScript, not an MPEG transport stream
 		return withCharset(plainText, true)
-	case isNamed && (text || found == octetStream || containers[found] || active[found] && found != named):
+	case isNamed && (text || found == octetStream || containers[found] || object.ActiveType(found) && found != named):
 		return named
 	case isNamed && !text:
 		return found
 	}
 	said := hinted(hint)
 	switch {
-	case text && said != "" && (!active[said] || said == found):
+	case text && said != "" && (!object.ActiveType(said) || said == found):
 		return withCharset(said, true)
 	case text:
 		return withCharset(passive(found, plainText), true)
 	case found != octetStream:
 		return passive(found, octetStream)
-	case said != "" && !active[said] && !strings.HasPrefix(said, "text/"):
+	case said != "" && !object.ActiveType(said) && !strings.HasPrefix(said, "text/"):
 		return said
 	}
 	return octetStream
@@ -107,7 +106,7 @@ func contentType(p object.Path, head []byte, hint string) string {
 
 // passive returns t, or otherwise if a browser would run it.
 func passive(t, otherwise string) string {
-	if active[t] && t != "application/pdf" {
+	if object.ActiveType(t) && t != "application/pdf" {
 		return otherwise
 	}
 	return t
@@ -147,6 +146,24 @@ func isText(head []byte) bool {
 			return false
 		}
 		head = head[n:]
+	}
+	return true
+}
+
+// byteOrderMarks begin texts in UTF-16 and UTF-32; browsers obey them before anything else (https://encoding.spec.whatwg.org/#bom-sniff).
+var byteOrderMarks = []string{"\xff\xfe", "\xfe\xff"}
+
+// isForeignText reports whether head is text in another encoding than UTF-8: after a byte order mark, or of one byte a character.
+func isForeignText(head []byte) bool {
+	for _, m := range byteOrderMarks {
+		if strings.HasPrefix(string(head), m) {
+			return true
+		}
+	}
+	for _, c := range head {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' && c != '\x1b' || c == 0x7f {
+			return false
+		}
 	}
 	return true
 }

@@ -18,7 +18,8 @@ import (
 
 // Limits of a form.
 const (
-	maxFormParts   = 1000
+	maxFormParts   = 1000     // fields and files
+	maxFormFields  = 100      // fields
 	maxFormField   = 16 << 10 // bytes of one field
 	maxFormHeaders = 16 << 10 // bytes of one part's header
 )
@@ -82,6 +83,7 @@ func (p *Publisher) formFiles(c *gin.Context, site object.Site, reader *multipar
 		return nil, err
 	}
 	fields := formFields{Attributes: attrs}
+	given := 0
 	for n := 0; ; n++ {
 		part, err := reader.NextRawPart()
 		if err == io.EOF {
@@ -98,6 +100,9 @@ func (p *Publisher) formFiles(c *gin.Context, site object.Site, reader *multipar
 			return results, err
 		}
 		if !isFile {
+			if given++; given > maxFormFields {
+				return results, refuse(http.StatusRequestEntityTooLarge, "too-many", "A form may have %d fields besides its files, this one has more. The first %d files were published.", maxFormFields, published(results))
+			}
 			if err := fields.read(part); err != nil {
 				return results, err
 			}

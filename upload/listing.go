@@ -27,10 +27,13 @@ type fileRecord struct {
 	Modified     time.Time           `json:"modified"`
 	Tags         []object.Tag        `json:"tags,omitempty"`
 	CacheControl string              `json:"cache_control,omitempty"`
+	// ObjectETag is what readers of a bucket site's object get as ETag, without quotes.
+	ObjectETag      string `json:"object_etag,omitempty"`
+	ContentEncoding string `json:"content_encoding,omitempty"`
 }
 
 func (p *Publisher) fileRecord(rec object.SiteRecord, ptr object.Pointer) fileRecord {
-	return fileRecord{p.result(rec, ptr), ptr.State, ptr.Modified, ptr.Tags, ptr.CacheControl}
+	return fileRecord{p.result(rec, ptr), ptr.State, ptr.Modified, ptr.Tags, ptr.CacheControl, ptr.ETag, ptr.ContentEncoding}
 }
 
 // filePage is a page of a listing.

@@ -12,12 +12,16 @@ import (
 func (p *Publisher) result(rec object.SiteRecord, ptr object.Pointer) Result {
 	base := strings.TrimSuffix(p.cfg.BaseURL(rec), "/")
 	escaped := ptr.Path.Escape()
-	return Result{
+	res := Result{
 		Site: ptr.Site, Path: ptr.Path, Version: ptr.Version, ETag: versionTag(ptr.Version),
 		URL:          base + escaped,
 		ImmutableURL: base + object.ReservedPrefix + "v/" + string(ptr.Version) + escaped,
 		SHA256:       ptr.Hash, Size: ptr.Size, ContentType: ptr.ContentType,
 	}
+	if ptr.Object() { // of a bucket site, which keeps no versions
+		res.ImmutableURL = ""
+	}
+	return res
 }
 
 // versionTag is a version as an entity tag.

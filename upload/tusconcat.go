@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,7 +72,7 @@ func (r *creation) id() (object.UploadID, error) {
 		return "", fmt.Errorf("name a final upload: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return object.UploadID(hex.EncodeToString(sum[:16])), nil
+	return object.NewUploadID(r.state.Site, r.state.Path, [16]byte(sum[:])), nil
 }
 
 // partial is a partial upload that is complete.

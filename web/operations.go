@@ -11,6 +11,7 @@ import (
 	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
+	"perigee/origin/watch"
 	"perigee/problem"
 )
 
@@ -35,6 +36,7 @@ func (s *Server) Register(r gin.IRouter, d *openapi.Document) {
 	}
 	s.siteRoutes(route)
 	s.ledgerRoutes(route)
+	s.watchRoutes(route)
 	s.purgeRoutes(route)
 	s.fleetRoutes(route)
 	s.explainRoutes(route)
@@ -58,6 +60,9 @@ func (s *Server) nameTypes(d *openapi.Document) {
 	d.Name("NodePlace", fleet.Place{})
 	d.Name("Change", change{})
 	d.Include(change{}) // is in events alone
+	d.Name("Watch", watch.Status{})
+	openapi.Enum(d, watch.ModeListening, watch.ModeStorage, watch.ModeWebhook, watch.ModePolling)
+	openapi.Enum(d, watch.Connecting, watch.Open, watch.Broken, watch.Unsupported)
 	openapi.Enum(d, keys.ScopeRead, keys.ScopePublish, keys.ScopePurge, keys.ScopeAdmin)
 	openapi.Enum(d, fleet.RoleEdge, fleet.RoleDNS, fleet.RoleAPI)
 	openapi.Enum(d, fleet.FrozenNoBus, fleet.FrozenDeaf, fleet.FrozenBlind)
@@ -127,6 +132,14 @@ func (s *Server) siteRoutes(route adder) {
 		Problems: []problem.Kind{
 			"invalid", "invalid-json", "too-large", "not-found", "exists", "forbidden", "precondition-failed"},
 	}, s.updateSite)
+}
+
+func (s *Server) watchRoutes(route adder) {
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: "/api/v1/watches", ID: "listWatches", Tag: "sites", Scope: string(keys.ScopeRead),
+		Summary: "How bucket sites are watched",
+		Answers: []openapi.Answer{{Status: 200, Doc: "Every bucket site, sorted by name", Content: openapi.Content{Type: watchList{}}}},
+	}, s.watches)
 }
 
 func (s *Server) purgeRoutes(route adder) {

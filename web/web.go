@@ -98,6 +98,8 @@ type Config struct {
 	Ledger    Ledger
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
+	// Watches tells how bucket sites are watched; nil tells of none.
+	Watches Watches
 
 	Clock clock.Clock
 	Log   *slog.Logger

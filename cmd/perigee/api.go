@@ -113,12 +113,24 @@ type sites struct {
 	catalog *catalog.Catalog
 	// declared are the sites of the configuration, which nobody else changes.
 	declared []object.SiteRecord
+	cfg      *config.Config
+}
+
+// CreateSite implements web.Sites.
+func (s sites) CreateSite(ctx context.Context, rec object.SiteRecord) (object.SiteRecord, error) {
+	if err := checkStore(s.cfg, rec); err != nil {
+		return rec, err
+	}
+	return s.Publisher.CreateSite(ctx, rec)
 }
 
 // UpdateSite implements web.Sites.
 func (s sites) UpdateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
 	if slices.ContainsFunc(s.declared, func(d object.SiteRecord) bool { return d.Site == rec.Site }) {
 		return rec, fmt.Errorf("site %s is declared in the file of api.sites_file: change it there, and start again: %w", rec.Site, fs.ErrPermission)
+	}
+	if err := checkStore(s.cfg, rec); err != nil {
+		return rec, err
 	}
 	rec, err := s.Publisher.UpdateSite(ctx, rec, match)
 	if errors.Is(err, catalog.ErrPrecondition) {

@@ -235,8 +235,14 @@ func (c *storageCmd) Run(a *app) error {
 	}
 	return a.role(func(r *role) error {
 		var up atomic.Bool
+		cfg := r.storageConfig()
+		if address := r.cfg.Storage.Embedded.Events; address != "" {
+			events := newStorageEvents()
+			cfg.Notify = events.notify
+			r.start("events", func(ctx context.Context) error { return events.post(ctx, address, r.cfg.API.EventsSecret.Reveal(), r) })
+		}
 		r.start("storage", func(ctx context.Context) error {
-			return embedded.Run(ctx, r.storageConfig(), func(addr string) {
+			return embedded.Run(ctx, cfg, func(addr string) {
 				up.Store(true)
 				r.log.Info("the storage is up", "addr", addr)
 			})

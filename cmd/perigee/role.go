@@ -28,8 +28,9 @@ type role struct {
 	log      *slog.Logger
 	clock    clock.Clock
 	out      io.Writer
-	places   *geo.Holder // see geo
-	steering *steered    // see steer
+	places   *geo.Holder    // see geo
+	steering *steered       // see steer
+	events   *storageEvents // of the embedded server, if this process runs it
 	*parts
 }
 
@@ -149,6 +150,10 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 	if err != nil {
 		return nil, nil, err
 	}
+	stores, err := r.edgeStores(reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("edge %s: %w", e.Name, err)
+	}
 	log := r.log.With("node", e.Name)
 	var addrs []netip.AddrPort
 	if len(e.Addrs) > 0 {
@@ -161,7 +166,7 @@ func (r *role) startEdge(ctx context.Context, e config.Edge, ln net.Listener, c 
 	observed := func(*fleet.Report) {}
 	n, err := edge.NewNode(edge.NodeConfig{
 		Name: e.Name, Place: e.Place.Fleet(), Addrs: addrs, Listener: ln, Dir: e.Cache,
-		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, OnPartition: e.OnPartition},
+		Cache:  cache.Config{Size: int64(e.CacheSize), RAM: int64(e.RAM), Origin: edge.Bucket{Reader: reader}, Objects: stores, OnPartition: e.OnPartition},
 		Log:    c.Log(bus.LogConfig{}),
 		Report: c.PublishReport, Version: version(), Clock: r.clock, Logger: log, Access: access, PullAllow: e.PullAllow,
 		MeasureRTT: e.MeasureRTT, Capacity: float64(e.Capacity), Observed: func(rep *fleet.Report) { observed(rep) },

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"perigee/object"
 	"perigee/openapi"
 	"perigee/origin"
+	"perigee/origin/watch"
 	"perigee/purge"
 	"perigee/upload"
 	"perigee/web"
@@ -113,6 +115,8 @@ type api struct {
 	pub     *upload.Publisher
 	console *web.Server
 	once    *idempotency.Keeper
+	watcher *watch.Watcher
+	node    string // names this process among those that watch
 	// prepared is closed when bucket and default site are there.
 	prepared chan struct{}
 	declared []object.SiteRecord // by the configuration
@@ -121,7 +125,11 @@ type api struct {
 // startAPI starts the API and the console, and returns their listener.
 func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.Node, error) {
 	a := &api{r: r, m: m, prepared: make(chan struct{})}
-	var err error
+	host, err := os.Hostname()
+	if err != nil {
+		host = "api"
+	}
+	a.node = host + "-" + rand.Text()[:8]
 	a.store = &noted{FileStore: keys.NewFileStore(r.cfg.API.KeysFile)}
 	a.ring, err = keys.Open(keys.Config{Store: a.store, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
 	if err != nil {
@@ -146,8 +154,14 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	r.start("publishing", a.publish)
 	r.start("live events", a.console.Run)
 	r.start("retention", a.expire)
+	r.start("watching of buckets", a.watcher.Run)
+	if r.events != nil {
+		r.start("events of the storage", func(ctx context.Context) error { return r.events.run(ctx, a.watcher.Take, r) })
+	}
 	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
-	return ln, &admin.Node{Ready: a.ready, Metrics: admin.NewRegistry()}, nil
+	reg := admin.NewRegistry()
+	registerWatch(reg, a.watcher)
+	return ln, &admin.Node{Ready: a.ready, Metrics: reg}, nil
 }
 
 // build makes the rooms and starts nothing but the catalogue.
@@ -199,14 +213,17 @@ func (a *api) build(ctx context.Context) error {
 			return err
 		}
 	}
-	all := sites{a.pub, a.catalog, a.declared}
+	all := sites{a.pub, a.catalog, a.declared, r.cfg}
+	if a.watcher, err = a.newWatcher(reader); err != nil {
+		return err
+	}
 	explain, err := newExplainer(r, a.m, all)
 	if err != nil {
 		return err
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Clock: r.clock, Log: r.log, Version: version(),
+		Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Watches: a.watcher, Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
 }
@@ -252,7 +269,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	d := openapi.New(apiInfo())
 	a.pub.Register(engine, d)
 	a.console.Register(engine, d)
-	return guard.Wrap(known(a.once.Wrap(engine))), nil
+	return a.withEvents(guard.Wrap(known(a.once.Wrap(engine)))), nil
 }
 
 // sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart.
@@ -296,6 +313,9 @@ func (a *api) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, rec := range a.declared {
+		if err := checkStore(a.r.cfg, rec); err != nil {
+			return err
+		}
 		if err := a.pub.DeclareSite(ctx, rec); err != nil {
 			return fmt.Errorf("declare site %s: %w", rec.Site, err)
 		}
@@ -306,7 +326,7 @@ func (a *api) prepare(ctx context.Context) error {
 	}
 	_, err := a.pub.EnsureSite(ctx, object.SiteRecord{
 		Format: 1, Site: site, Kind: object.Published, Hosts: []object.Host{a.r.cfg.Zone.HostOf(site)},
-		Rules: object.SiteRules{AllowActive: true},
+		Rules: object.SiteRules{AllowActive: object.Active{All: true}},
 	})
 	return err
 }

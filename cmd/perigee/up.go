@@ -146,8 +146,10 @@ func (r *role) startStorageChild(ctx context.Context, at *addresses) error {
 	}
 	// The child outlives ctx: it stops in its turn, after those who write to it.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	r.events = newStorageEvents()
 	child, err := embedded.StartChild(life, embedded.ChildConfig{
-		Path: self, Args: []string{"storage", "--child"}, Log: r.log.With("part", "storage"), Clock: r.clock,
+		Notify: r.events.notify,
+		Path:   self, Args: []string{"storage", "--child"}, Log: r.log.With("part", "storage"), Clock: r.clock,
 		Env: []string{
 			"PERIGEE_DATA=" + r.cfg.Data, "PERIGEE_STORAGE_EMBEDDED_LISTEN=" + s.Embedded.Listen, "PERIGEE_STORAGE_EMBEDDED_ROOT=" + root,
 			"PERIGEE_STORAGE_BUCKET=" + s.Bucket, "PERIGEE_STORAGE_ACCESS_KEY=" + s.AccessKey, "PERIGEE_STORAGE_SECRET_KEY=" + s.SecretKey.Reveal(),

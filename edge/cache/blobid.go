@@ -15,7 +15,8 @@ type blobID struct {
 	size       int64
 }
 
-func idOf(p *object.Pointer) blobID { return blobID{p.Hash, p.Root, p.Size} }
+// An object of a bucket site has no root.
+func idOf(p *object.Pointer) blobID { return blobID{p.ID(), p.Root, p.Size} }
 
 // chunks returns how many chunks the blob has.
 func (b blobID) chunks() int64 { return object.Chunks(b.size) }

@@ -79,7 +79,7 @@ func (e *Engine) Locate(ctx context.Context, p *object.Pointer, r object.Range) 
 		return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
 	}
 	if p.Size == 0 {
-		if p.Hash != object.HashOf(nil) {
+		if !p.Object() && p.Hash != object.HashOf(nil) {
 			return nil, Outcome{Fwd: FwdMiss, Reason: ReasonOriginBad}, errCorrupt
 		}
 		b.piece = piece{data: []byte{}}

@@ -26,6 +26,7 @@ const (
 	flagRoot                // the root is not the hash
 	flagUpload              // the blob lies under an upload's key
 	flagKey                 // the blob lies under another hash's key: written out
+	flagObject              // of an object of a bucket site: its store, key and ETag follow in place of hashes
 )
 
 // appendName encodes n. The pointer must be valid.
@@ -43,6 +44,8 @@ func appendName(b []byte, n *storedName) []byte {
 	}
 	upload, isUpload := uploadOf(p.Blob)
 	switch {
+	case p.Object():
+		flags |= flagObject
 	case isUpload:
 		flags |= flagUpload
 	case p.State == object.Live && p.Blob != object.BlobKey(p.Hash):
@@ -58,6 +61,9 @@ func appendName(b []byte, n *storedName) []byte {
 	b = binary.AppendVarint(b, p.Modified.Unix())
 	if p.State == object.Gone {
 		return b
+	}
+	if p.Object() {
+		return appendObject(b, p)
 	}
 	b = append(b, p.Hash[:]...)
 	if flags&flagRoot != 0 {
@@ -75,6 +81,15 @@ func appendName(b []byte, n *storedName) []byte {
 	b = binary.AppendUvarint(b, uint64(len(p.Tags)))
 	for _, t := range p.Tags {
 		b = appendText(b, string(t))
+	}
+	return b
+}
+
+// appendObject encodes what the pointer of an object has beside its name.
+func appendObject(b []byte, p *object.Pointer) []byte {
+	b = binary.AppendUvarint(b, uint64(p.Size))
+	for _, s := range []string{p.Store, string(p.Blob), p.ETag, p.ContentType, p.CacheControl, p.ContentEncoding} {
+		b = appendText(b, s)
 	}
 	return b
 }
@@ -111,9 +126,12 @@ func decodeName(b []byte) (*storedName, error) {
 	if flags&flagVersion != 0 {
 		n.key.version = p.Version
 	}
-	if flags&flagGone != 0 {
+	switch {
+	case flags&flagGone != 0:
 		p.State = object.Gone
-	} else {
+	case flags&flagObject != 0:
+		r.object(p)
+	default:
 		r.live(p, flags)
 	}
 	if r.bad || len(r.b) != 0 {
@@ -155,6 +173,16 @@ func (r *nameReader) live(p *object.Pointer, flags byte) {
 	}
 	for range tags {
 		p.Tags = append(p.Tags, object.Tag(r.text()))
+	}
+}
+
+// object reads what appendObject wrote.
+func (r *nameReader) object(p *object.Pointer) {
+	p.Size = int64(r.uvarint())
+	p.Store, p.Blob, p.ETag = r.text(), object.Key(r.text()), r.text()
+	p.ContentType, p.CacheControl, p.ContentEncoding = r.text(), r.text(), r.text()
+	if p.Size < 0 || p.ETag == "" {
+		r.bad = true
 	}
 }
 

@@ -42,8 +42,10 @@ type Config struct {
 	Names  int           // how many names are in memory beside the store's index; 0 means 65,536 (about 600 bytes each)
 	Lease  time.Duration // how long the log's last word is good; 0 means 30 s
 	Origin Origin
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// Objects is where bucket sites' objects come from; nil if there are none.
+	Objects Objects
+	Clock   clock.Clock
+	Log     *slog.Logger
 	// OnPartition is for sites whose rules do not say; empty means object.Serve.
 	OnPartition object.OnPartition
 	// Moved is called, not holding any lock, after the position or the lease moved. May be nil. It must not block.
@@ -60,13 +62,14 @@ const defaultNames = 65_536
 
 // Engine is one edge's cache. Its methods are safe for concurrent use.
 type Engine struct {
-	origin Origin
-	clock  clock.Clock
-	log    *slog.Logger
-	lease  time.Duration
-	onMove func()
-	onCut  object.OnPartition
-	never  time.Time // the zero time, named for what it means as a confirmation
+	origin  Origin
+	objects Objects // nil if there are none
+	clock   clock.Clock
+	log     *slog.Logger
+	lease   time.Duration
+	onMove  func()
+	onCut   object.OnPartition
+	never   time.Time // the zero time, named for what it means as a confirmation
 	// started is when the engine was opened: nothing was confirmed before that.
 	started time.Time
 	lock    *os.File
@@ -92,12 +95,13 @@ type Engine struct {
 
 	counters counters
 
-	mu            sync.Mutex
-	table         *table
-	calls         map[nameKey]*call
-	position      purge.Position
-	confirmed     time.Time // the log was fully applied at this moment; zero if never since the start
-	bucketFailed  time.Time // when the bucket failed to answer, or was asked since; zero if it answered last time
+	mu        sync.Mutex
+	table     *table
+	calls     map[nameKey]*call
+	position  purge.Position
+	confirmed time.Time // the log was fully applied at this moment; zero if never since the start
+	// failed is, by store ("" is Perigee's bucket), when it failed to answer, or was asked since; without one that answered last time.
+	failed        map[string]time.Time
 	seed          [2]uint64 // keys the hash of names; set once, at the start
 	buf           []byte
 	journal       *journal
@@ -148,7 +152,7 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		origin: cfg.Origin, clock: cfg.Clock, log: cfg.Log, lease: cfg.Lease, onMove: cfg.Moved, onCut: cfg.OnPartition, lock: lock,
+		origin: cfg.Origin, objects: cfg.Objects, failed: map[string]time.Time{}, clock: cfg.Clock, log: cfg.Log, lease: cfg.Lease, onMove: cfg.Moved, onCut: cfg.OnPartition, lock: lock,
 		sites: object.NewSiteTable(), calls: map[nameKey]*call{}, flights: map[blobID]*flight{}, started: cfg.Clock.Now(),
 		fillRoom: semaphore.NewWeighted(fillMemory), journalRoom: min(max(cfg.Size/16, 4<<20), 64<<20),
 	}

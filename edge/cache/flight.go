@@ -353,7 +353,11 @@ func (f *flight) put(n uint64, data []byte) error {
 
 // fail ends a run that met an error: everybody who waits for a chunk it had claimed gets it.
 func (f *flight) fail(r *run, err error) {
-	if f.e.ctx.Err() == nil {
+	changed := errors.Is(err, ErrChanged)
+	if changed {
+		f.e.outdated(f.p)
+	}
+	if f.e.ctx.Err() == nil && !changed {
 		f.e.log.Warn("a cache fill failed", "site", f.p.Site, "path", f.p.Path, "err", err)
 	}
 	f.mu.Lock()

@@ -36,6 +36,7 @@ const (
 	ReasonOriginDown    Reason = "origin-unreachable" // the origin did not answer
 	ReasonOriginTimeout Reason = "origin-timeout"     // the origin did not answer in time
 	ReasonOriginBad     Reason = "origin-corrupt"     // the origin's bytes are not what the pointer promised
+	ReasonChanged       Reason = "object-changed"     // the object of a bucket site was overwritten meanwhile: asked for anew
 	ReasonUnknownSite   Reason = "unknown-site"       // no site has this Host
 	ReasonSitesUnknown  Reason = "sites-unknown"      // not one site could be learned since the start
 	ReasonBadRequest    Reason = "bad-request"        // the request is malformed

@@ -148,7 +148,7 @@ func (e *Engine) Prepare(site object.Site, path []byte, version object.Version, 
 	erasures := e.erasures.Load()
 	e.mu.Lock()
 	n, ok := e.table.names.peek(k)
-	ok = ok && e.judge(k, n) == good && n.pointer != nil && n.pointer.Version == p.Version && n.pointer.Hash == p.Hash
+	ok = ok && e.judge(k, n) == good && n.pointer != nil && n.pointer.Version == p.Version && n.pointer.Hash == p.Hash && n.pointer.ETag == p.ETag
 	now := uint64(e.table.now)
 	e.mu.Unlock()
 	if !ok {

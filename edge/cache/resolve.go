@@ -40,6 +40,9 @@ var ErrRefused = errors.New("cut off from the control plane, and the site refuse
 // or another error, when the name had to be asked for and the origin failed. The Outcome is true in every case.
 func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path object.Path, version object.Version) (*object.Pointer, Outcome, error) {
 	k := nameKey{site.Site, path, version}
+	if site.Kind == object.Bucket && version != "" { // objects have no versions here
+		return answer(nil, Outcome{Reason: ReasonAbsent}, nil)
+	}
 	e.mu.Lock()
 	n := e.recall(k)
 	if n == nil {
@@ -54,7 +57,7 @@ func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path obje
 		e.mu.Unlock()
 		return answer(known, Outcome{Reason: ReasonBlobHeld}, nil)
 	}
-	if st != hard && !e.bucketFailed.IsZero() {
+	if st != hard && !e.failed[e.storeOf(k.site)].IsZero() {
 		e.probe(k)
 		e.mu.Unlock()
 		return e.stale(site, known, st)
@@ -75,8 +78,9 @@ func (e *Engine) Resolve(ctx context.Context, site *object.SiteRecord, path obje
 // probe asks a bucket that did not answer last time, once a bucketPause and with nobody waiting for it: a bucket that is
 // silent would cost each request for a stale name pointerTimeout. e.mu is held.
 func (e *Engine) probe(k nameKey) {
-	if now := e.clock.Now(); now.Sub(e.bucketFailed) >= bucketPause {
-		e.bucketFailed = now
+	store := e.storeOf(k.site)
+	if now := e.clock.Now(); now.Sub(e.failed[store]) >= bucketPause {
+		e.failed[store] = now
 		e.join(k)
 	}
 }
@@ -178,7 +182,8 @@ func (e *Engine) fetch(k nameKey, c *call) {
 	if e.calls[k] == c {
 		delete(e.calls, k)
 	}
-	e.bucketFailed = e.never
+	store := e.storeOf(k.site)
+	delete(e.failed, store)
 	switch {
 	case c.erased && (err == nil || errors.Is(err, fs.ErrNotExist)): // c.pointer stays nil, and nothing is kept
 	case err == nil:
@@ -188,7 +193,7 @@ func (e *Engine) fetch(k nameKey, c *call) {
 	default:
 		c.err = err
 		if !errors.Is(err, errCorrupt) { // one damaged record says nothing about the bucket's health
-			e.bucketFailed = e.clock.Now()
+			e.failed[store] = e.clock.Now()
 		}
 	}
 	close(c.done)
@@ -197,6 +202,9 @@ func (e *Engine) fetch(k nameKey, c *call) {
 // admit takes in what the bucket said of k and returns the pointer that counts. e.mu is held.
 func (e *Engine) admit(k nameKey, p *object.Pointer, c *call) *object.Pointer {
 	known := e.recallLocked(k)
+	if known != nil {
+		known.settle(p)
+	}
 	// A name that only had to be confirmed because the lease ran out is on disk as it should be.
 	fresh := known == nil || known.pointer.Version != p.Version || e.table.purged(k, known)
 	n := e.table.stored(k, known)
@@ -212,7 +220,9 @@ func (e *Engine) admit(k nameKey, p *object.Pointer, c *call) *object.Pointer {
 func (e *Engine) admitAbsence(k nameKey, c *call) *object.Pointer {
 	if k.version != "" {
 		e.disremember(k)
-	} else if n := e.recallLocked(k); n != nil {
+	} else if n := e.recallLocked(k); n != nil && e.bucketSource(k.site) != nil {
+		return e.objectGone(k, n, c)
+	} else if n != nil {
 		stale := e.table.purged(k, n)
 		n.purged = n.purged.max(c.purged)
 		n.checked = max(n.checked, c.from)
@@ -229,6 +239,9 @@ func (e *Engine) admitAbsence(k nameKey, c *call) *object.Pointer {
 // readPointer reads and checks the record of k. A record that names another file is the origin's damage.
 func (e *Engine) readPointer(ctx context.Context, k nameKey) (*object.Pointer, error) {
 	e.counters.pointerReads.Add(1)
+	if src := e.bucketSource(k.site); src != nil {
+		return e.readObject(ctx, k, src)
+	}
 	key := object.HeadKey(k.site, k.path)
 	if k.version != "" {
 		key = object.VersionKey(k.site, k.path, k.version)

@@ -21,6 +21,8 @@ var errCorrupt = errors.New("the origin's bytes are not the ones the file was pu
 func originReason(err error) Reason {
 	var timeout net.Error
 	switch {
+	case errors.Is(err, ErrChanged):
+		return ReasonChanged
 	case errors.Is(err, errCorrupt), errors.Is(err, fs.ErrNotExist):
 		return ReasonOriginBad
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -62,7 +64,7 @@ func (b *buffer) release() {
 	}
 }
 
-// stream reads consecutive chunks of one blob from the origin, verifying each. It costs one request to the origin; a
+// stream reads consecutive chunks of one blob from the origin, verifying each, or of one state of an object, pinned to its ETag. It costs one request to the origin; a
 // failed read is tried again from the chunk it failed in.
 type stream struct {
 	f    *flight
@@ -90,7 +92,7 @@ func (s *stream) chunk(ctx context.Context, i int64, buf []byte) error {
 			return nil
 		}
 		s.close()
-		if ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+		if ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrChanged) {
 			break
 		}
 	}
@@ -99,16 +101,19 @@ func (s *stream) chunk(ctx context.Context, i int64, buf []byte) error {
 
 func (s *stream) read(ctx context.Context, i int64, buf []byte) error {
 	e, p := s.f.e, s.f.p
-	want, err := s.f.proof.chunk(ctx, i)
-	if err != nil {
-		return err
+	var want object.Hash
+	if !p.Object() {
+		var err error
+		if want, err = s.f.proof.chunk(ctx, i); err != nil {
+			return err
+		}
 	}
 	off, n := object.ChunkSpan(i, p.Size)
 	if s.body == nil || s.next != i {
 		s.close()
 		last, length := object.ChunkSpan(s.end-1, p.Size)
 		e.counters.originReads.Add(1)
-		body, err := e.origin.Get(ctx, p.Blob, off, last+length-off)
+		body, err := s.open(ctx, off, last+length-off)
 		if err != nil {
 			return fmt.Errorf("read blob of %s%s: %w", p.Site, p.Path, err)
 		}
@@ -123,10 +128,22 @@ func (s *stream) read(ctx context.Context, i int64, buf []byte) error {
 		return fmt.Errorf("read blob of %s%s at %d: %w", p.Site, p.Path, off+int64(got), err)
 	}
 	s.next = i + 1
-	if object.HashOf(buf[:n]) != want {
+	if !p.Object() && object.HashOf(buf[:n]) != want {
 		return fmt.Errorf("blob of %s%s, chunk %d: %w", p.Site, p.Path, i, errCorrupt)
 	}
 	return nil
+}
+
+// open opens the bytes at off.
+func (s *stream) open(ctx context.Context, off, length int64) (io.ReadCloser, error) {
+	e, p := s.f.e, s.f.p
+	if !p.Object() {
+		return e.origin.Get(ctx, p.Blob, off, length)
+	}
+	if e.objects == nil {
+		return nil, errNoObjects
+	}
+	return e.objects.Open(ctx, p.Store, p.Blob, p.ETag, off, length)
 }
 
 func (s *stream) close() {

@@ -31,6 +31,8 @@ type ChildConfig struct {
 	Args []string
 	// Env is the child's whole environment, KEY=value, and the way secrets reach it: nothing is inherited.
 	Env []string
+	// Notify hears of objects that were written or deleted, as Config.Notify; may be nil. It must not block for long: the child waits for it.
+	Notify func(Event)
 	// Log takes the child's records; default slog.Default().
 	Log *slog.Logger
 	// Clock defaults to clock.System.

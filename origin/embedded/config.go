@@ -27,6 +27,9 @@ type Config struct {
 	RootAccess, RootSecret string
 	// EdgeAccess and EdgeSecret are the account that may only read Bucket; both empty for none.
 	EdgeAccess, EdgeSecret string
+	// Notify is called after an object was written or deleted, by whomever, unless it is one of Perigee's own; may be nil. It must not block. RunChild sets it
+	// to tell the parent.
+	Notify func(Event)
 	// Log defaults to slog.Default().
 	Log *slog.Logger
 	// Clock defaults to clock.System.

@@ -28,6 +28,12 @@ func startProcess(cfg ChildConfig) (*process, error) {
 	p.cmd.SysProcAttr = childAttributes()
 	p.cmd.WaitDelay = time.Second // should something else hold the pipes open
 	p.cmd.Stdout = &lineWriter{line: func(line string) {
+		if e, ok := parseEvent(line); ok {
+			if cfg.Notify != nil {
+				cfg.Notify(e)
+			}
+			return
+		}
 		a, ok := parseAnnouncement(line)
 		if !ok {
 			cfg.Log.Info("storage process", "text", line)

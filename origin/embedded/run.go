@@ -120,7 +120,7 @@ func serveAddr(ctx context.Context, cfg Config, s *store, users accounts, addr s
 	}
 	listening := make(chan struct{})
 	srv, err := s3api.New(s, middlewares.RootUserConfig{Access: cfg.RootAccess, Secret: cfg.RootSecret},
-		region, users, nil, nil, nil, nil,
+		region, users, nil, nil, cfg.events(), nil,
 		s3api.WithQuiet(),
 		s3api.WithKeepAlive(),
 		s3api.WithDisableACL(),

@@ -25,6 +25,7 @@ func RunChild(ctx context.Context, cfg Config, stdin io.Reader, stdout, stderr i
 		io.Copy(io.Discard, stdin)
 		cancel(fmt.Errorf("the parent process is gone"))
 	}()
+	cfg.Notify = tell(stdout)
 	cfg.Log = slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	err := Run(ctx, cfg, func(addr string) { fmt.Fprintln(stdout, sayReady+addr) })
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +78,16 @@ type Server struct {
 	Child *embedded.Child
 	Root  string // its data directory
 	stop  context.CancelFunc
+	hears atomic.Pointer[func(embedded.Event)]
+}
+
+// OnEvent has the server tell f of objects that are written or deleted; nil ends that.
+func (s *Server) OnEvent(f func(embedded.Event)) { s.hears.Store(&f) }
+
+func (s *Server) heard(e embedded.Event) {
+	if f := s.hears.Load(); f != nil && *f != nil {
+		(*f)(e)
+	}
 }
 
 // Start starts a server on a directory of its own, which ends with the test.
@@ -93,9 +104,9 @@ func StartIn(t testing.TB, root string) *Server {
 			break
 		}
 		ctx, stop := context.WithCancel(context.Background())
-		var child *embedded.Child
-		if child, err = embedded.StartChild(ctx, cfg); err == nil {
-			s := &Server{Child: child, Root: root, stop: stop}
+		s := &Server{Root: root, stop: stop}
+		cfg.Notify = s.heard
+		if s.Child, err = embedded.StartChild(ctx, cfg); err == nil {
 			t.Cleanup(s.Stop)
 			return s
 		}

@@ -134,6 +134,16 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
 CREATE INDEX uploads_streamed ON uploads (holder) WHERE kind = 'streamed';
 
+-- Who watches which bucket site, and how far the watcher is.
+CREATE TABLE watches (
+	site   TEXT NOT NULL PRIMARY KEY,
+	holder TEXT NOT NULL, -- the node that watches
+	until  INTEGER NOT NULL, -- when another one may
+	state  TEXT NOT NULL, -- JSON of package origin/watch
+	event  INTEGER NOT NULL, -- when the last notification came
+	source TEXT NOT NULL -- and how
+) WITHOUT ROWID;
+
 CREATE TABLE outbox (
 	id       INTEGER PRIMARY KEY AUTOINCREMENT,
 	slot     INTEGER NOT NULL, -- of the path that changed; -1 for entries about more than one path
