@@ -163,8 +163,8 @@ func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag, entry string)
 		return err
 	}
 	_, err = tx.ExecContext(ctx,
-		`INSERT INTO versions (slot, site, path, version, blob, pointer, entry) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		`INSERT INTO versions (slot, site, path, version, blob, size, pointer, entry) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (slot, site, path, version) DO NOTHING`,
-		slot, p.Site, p.Path, p.Version, p.Blob, text, entry)
+		slot, p.Site, p.Path, p.Version, p.Blob, p.Size, text, entry)
 	return err
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func (c *Catalog) Version(ctx context.Context, site object.Site, path object.Pat
 }
 
 // Reserve holds the path for a change and fixes its Version and Modified. Outcomes: a Reservation, which ends with
-// Commit or Release; ErrPrecondition; fs.ErrNotExist for a tombstone where there is no file; ErrDone for an upload that was
+// Commit or Release; ErrPrecondition; ErrQuota; fs.ErrNotExist for a tombstone where there is no file; ErrDone for an upload that was
 // published already and ErrTaken for one that has another fence by now; and a *BusyError, at once if the holder is stale, else
 // after BusyWait.
 func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
@@ -90,12 +91,21 @@ func (c *Catalog) Reserve(ctx context.Context, ch Change) (Reservation, error) {
 	var ended <-chan struct{}
 	for {
 		var res Reservation
+		var at *server
 		err := c.write(ctx, slot, c.cfg.BusyWait, func(s *server) (err error) {
+			at = s
 			res, err = s.tryReserve(ctx, ch)
 			return err
 		})
 		if err == nil {
 			return res, c.reserved(ctx, &res, ch.Claim)
+		}
+		var share *shareError
+		if errors.As(err, &share) && ctx.Err() == nil {
+			if err = c.lend(ctx, key.site, at, share.need); err == nil {
+				continue
+			}
+			return res, fmt.Errorf("reserve %s of site %s: %w", key.path, key.site, err)
 		}
 		var busy *BusyError
 		if !errors.As(err, &busy) || busy.Stale || !c.cfg.Clock.Now().Before(deadline) {
@@ -299,4 +309,16 @@ func (c *Catalog) TakeOver(ctx context.Context, r Reservation) (mine Reservation
 		return err
 	})
 	return mine, err
+}
+
+// Uploads returns up to limit (at most 1,000) uploads that are not streamed, in the order of their IDs, those after the given one.
+// When servers do not answer, the uploads of the others come with a *PartialError.
+func (c *Catalog) Uploads(ctx context.Context, after object.UploadID, limit int) ([]Upload, error) {
+	us, err := merge(ctx, c, page(limit), func(u Upload) object.Slot { return u.ID.Slot() },
+		func(a, b Upload) int { return cmp.Compare(a.ID, b.ID) },
+		func(s *server) ([]Upload, *possession, error) { return s.listUploads(ctx, after, page(limit)) })
+	if err != nil {
+		return us, fmt.Errorf("list uploads: %w", err)
+	}
+	return us, nil
 }

@@ -31,8 +31,10 @@ type Reservation struct {
 	// lease is when the row of the run that holds it expires, in microseconds; 0 if there is none.
 	lease int64
 	// by is until when its holder may write the bucket, by Config.Clock. Only Reserve sets it.
-	by time.Time
-	claim  Claim // of the change; only Reserve sets it
+	by     time.Time
+	claim  Claim  // of the change; only Reserve sets it
+	begun  string // who began the change, see begun
+	charge charge // what the site's usage holds for it
 }
 
 // Change is what Reserve is asked for.
@@ -47,6 +49,8 @@ type Change struct {
 	Claim Claim
 	// Condition is checked in the same transaction.
 	Condition Condition
+	// Action is what the audit log calls the change; FilePublished or FileDeleted if it is empty.
+	Action Action
 }
 
 // unitsOf are the units that a change of p's path concerns, and of the upload its blob came from, if any.
@@ -63,7 +67,7 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 	now, p := s.now(), ch.Pointer
 	res := Reservation{
 		Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder,
-		by: s.cfg.Clock.Now().Add(s.cfg.ReservationTTL - headMargin),
+		by: s.cfg.Clock.Now().Add(s.cfg.ReservationTTL - headMargin), begun: begunBy(ActorOf(ctx), ch.Action),
 	}
 	err := s.changeInAgain(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), unitsOf(p, ""), func(tx *sql.Tx, again bool) error {
 		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
@@ -98,8 +102,12 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 			return err
 		}
 		res.Pointer = p
+		if res.charge, err = chargeOf(ctx, tx, &p, cur); err != nil {
+			return err
+		}
+		res.charge.files = max(0, res.charge.files) // what is freed counts from the commit on
 		free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version,
-			string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag, res.holder, res.Expires.UnixMicro()))
+			string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag, res.holder, res.Expires.UnixMicro(), res.begun, res.charge.bytes, res.charge.files))
 		if err == nil && !free {
 			err = errConflict
 		}
@@ -112,7 +120,7 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return nil
+		return reserveUsage(ctx, tx, p.Site, res.charge)
 	})
 	if err != nil {
 		return Reservation{}, err
@@ -121,8 +129,8 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 }
 
 // holdPath reserves a path, unless it is reserved.
-const holdPath = `INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (slot, site, path) DO NOTHING`
+const holdPath = `INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires,
+	begun, charged_bytes, charged_files) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (slot, site, path) DO NOTHING`
 
 // check returns why a change cannot be made where cur is what there is, nil if nothing was ever published.
 func (ch *Change) check(cur *File) error {
@@ -178,14 +186,18 @@ func (s *server) takeOver(ctx context.Context, r Reservation) (Reservation, erro
 // commit is Catalog.Commit of this server.
 func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
 	p := &r.Pointer
+	var audited AuditEntry
 	err = s.changeInAgain(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), unitsOf(*p, r.Upload), func(tx *sql.Tx, _ bool) error {
 		// Whoever holds the row of the reservation is alone: another commit of it waits here, then finds the version.
-		held, err := dropReservation(ctx, tx, p)
+		charged, held, err := dropReservation(ctx, tx, p)
 		if err != nil {
 			return err
 		}
 		err = tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
 			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&entry)
+		if err == nil {
+			return settleUsage(ctx, tx, p.Site, charge{-charged.bytes, -charged.files}) // whoever recorded it has counted it
+		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
@@ -194,17 +206,33 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 				return err
 			}
 		}
+		cur, err := fileRow(ctx, tx, p.Site, p.Path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		whole, err := chargeOf(ctx, tx, p, cur)
+		if err != nil {
+			return err
+		}
 		if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(p.Site, p.Path)), purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
 			return err
 		}
 		if err := put(ctx, tx, p, etag, entry); err != nil {
 			return err
 		}
-		return finishUpload(ctx, tx, r)
+		if err := finishUpload(ctx, tx, r); err != nil {
+			return err
+		}
+		if audited, err = s.audit(ctx, tx, commitEntry(ctx, r)); err != nil {
+			return err
+		}
+		// Nothing, unless a file ends, or the reservation was released meanwhile.
+		return settleUsage(ctx, tx, p.Site, charge{whole.bytes - charged.bytes, whole.files - charged.files})
 	})
 	if err != nil {
 		return "", err
 	}
+	s.told(audited)
 	s.wake()
 	return entry, nil
 }
@@ -213,7 +241,7 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 // reserve the path.
 func holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	p := &r.Pointer
-	free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, "", "", "", "", "", 0))
+	free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, "", "", "", "", "", 0, "", 0, 0))
 	if err != nil {
 		return err
 	}
@@ -240,7 +268,7 @@ func holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	if have != r.PrevVersion {
 		return fmt.Errorf("%w: the current version is %s", ErrLost, have)
 	}
-	_, err = dropReservation(ctx, tx, p)
+	_, _, err = dropReservation(ctx, tx, p)
 	return err
 }
 
@@ -248,15 +276,22 @@ func holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
 func (s *server) release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
 	return s.changeInAgain(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx, _ bool) error {
-		_, err := dropReservation(ctx, tx, p)
-		return err
+		charged, _, err := dropReservation(ctx, tx, p)
+		if err != nil {
+			return err
+		}
+		return settleUsage(ctx, tx, p.Site, charge{-charged.bytes, -charged.files})
 	})
 }
 
-// dropReservation reports whether there was one.
-func dropReservation(ctx context.Context, tx *sql.Tx, p *object.Pointer) (bool, error) {
-	return affected(tx.ExecContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
-		object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version))
+// dropReservation removes the reservation of p, and reports whether there was one and what the site's usage holds for it.
+func dropReservation(ctx context.Context, tx *sql.Tx, p *object.Pointer) (charged charge, held bool, err error) {
+	err = tx.QueryRowContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 RETURNING charged_bytes, charged_files`,
+		object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&charged.bytes, &charged.files)
+	if errors.Is(err, sql.ErrNoRows) {
+		return charge{}, false, nil
+	}
+	return charged, err == nil, err
 }
 
 const staleQuery = reservationColumns + ` WHERE (expires <= $1 OR holder <> $2
@@ -270,7 +305,7 @@ func (s *server) staleReservations(ctx context.Context, limit int) ([]Reservatio
 	})
 }
 
-const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires,
+const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires, begun,
 	COALESCE((SELECT runs.expires FROM runs WHERE runs.id = reservations.holder), 0) FROM reservations`
 
 func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
@@ -283,7 +318,7 @@ func scanReservation(s scanner) (Reservation, error) {
 	var r Reservation
 	var pointer string
 	var expires int64
-	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires, &r.lease); err != nil {
+	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires, &r.begun, &r.lease); err != nil {
 		return Reservation{}, err
 	}
 	p, err := object.UnmarshalPointer([]byte(pointer))
@@ -306,7 +341,14 @@ func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, 
 			if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(site, path)), purge.Entry{Kind: purge.KindPointer, Site: site, Pointer: head}); err != nil {
 				return err
 			}
-			return put(ctx, tx, head, etag, entry)
+			more, err := chargeOf(ctx, tx, head, cur)
+			if err != nil {
+				return err
+			}
+			if err := put(ctx, tx, head, etag, entry); err != nil {
+				return err
+			}
+			return settleUsage(ctx, tx, site, more)
 		}
 		if cur == nil {
 			return nil

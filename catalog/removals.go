@@ -68,6 +68,9 @@ func (s *server) removeVersions(ctx context.Context, site object.Site, path obje
 			if err != nil {
 				return err
 			}
+			if err := freeVersion(ctx, tx, &p); err != nil {
+				return err
+			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO removals (slot, site, path, version, pointer, erase, since) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 				slot, site, path, v, string(object.MarshalPointer(&p)), btoi(erase), now); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"perigee/object"
@@ -216,6 +217,7 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 		return Purge{}, fmt.Errorf("encode purge: %w", err)
 	}
 	p := Purge{Site: site, Request: r, Created: fromMicros(s.now().UnixMicro())}
+	var audited AuditEntry
 	// Should it be recorded twice, because an outcome was not known, everything is purged twice.
 	err = s.changeAgain(ctx, "record purge of site "+string(site), func(tx *sql.Tx, _ bool) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
@@ -228,11 +230,16 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO purges (id, site, request, created) VALUES ($1, $2, $3, $4)`,
 			p.ID, site, string(text), p.Created.UnixMicro())
+		if err != nil {
+			return err
+		}
+		audited, err = s.audit(ctx, tx, AuditEntry{Action: PurgeOrdered, Site: site, Object: p.ID, Detail: string(text)})
 		return err
 	})
 	if err != nil {
 		return Purge{}, err
 	}
+	s.told(audited)
 	s.wake()
 	return p, nil
 }
@@ -247,6 +254,38 @@ func (s *server) purge(ctx context.Context, id string) (Purge, error) {
 		return Purge{}, fmt.Errorf("purge %q: %w", id, err)
 	}
 	return p, nil
+}
+
+// PurgeMark is a place in the list of purges: before what was ordered then, and of those of one microsecond, before the one with that id.
+type PurgeMark struct {
+	Created time.Time
+	ID      string
+}
+
+// Purges returns up to limit (at most 1,000) purges of a site ("" for all), the newest first, those before the mark (zero for all).
+func (c *Catalog) Purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
+	s, err := c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ps, err := s.purges(ctx, site, before, limit)
+	return ps, c.members[0].fault(err)
+}
+
+func (s *server) purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
+	created := int64(math.MaxInt64)
+	if !before.Created.IsZero() {
+		created = before.Created.UnixMicro()
+	}
+	query, args := `SELECT id, site, request, created FROM purges WHERE (created, id) < ($1, $2)`, []any{created, before.ID, page(limit)}
+	if site != "" {
+		query, args = query+` AND site = $4`, append(args, site)
+	}
+	ps, err := collect(ctx, s.read, scanPurge, query+` ORDER BY created DESC, id DESC LIMIT $3`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list purges: %w", err)
+	}
+	return ps, nil
 }
 
 func scanPurge(s scanner) (Purge, error) {

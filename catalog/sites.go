@@ -18,6 +18,7 @@ func (s *server) createSite(ctx context.Context, rec object.SiteRecord) (object.
 	if err := rec.Validate(); err != nil {
 		return object.SiteRecord{}, err
 	}
+	var audited AuditEntry
 	err := s.changeAgain(ctx, "create site "+string(rec.Site), func(tx *sql.Tx, again bool) error {
 		fresh, err := affected(tx.ExecContext(ctx, `INSERT INTO sites (site, version, record, stored) VALUES ($1, $2, $3, 0)
 			ON CONFLICT (site) DO NOTHING`, rec.Site, rec.Version, string(object.MarshalSite(rec))))
@@ -25,19 +26,27 @@ func (s *server) createSite(ctx context.Context, rec object.SiteRecord) (object.
 			return err
 		}
 		if fresh {
-			return setHosts(ctx, tx, rec)
+			if err := setHosts(ctx, tx, rec); err != nil {
+				return err
+			}
+			audited, err = s.audit(ctx, tx, AuditEntry{Action: SiteCreated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+			return err
 		}
 		if have, err := siteRow(ctx, tx, rec.Site); err != nil || again && have.Version == rec.Version {
 			return err
 		}
 		return fmt.Errorf("the name is taken: %w", fs.ErrExist)
 	})
+	if err == nil {
+		s.told(audited)
+	}
 	return rec, err
 }
 
 // updateSite is Catalog.UpdateSite of this server.
 func (s *server) updateSite(ctx context.Context, rec object.SiteRecord, match object.Version) (object.SiteRecord, error) {
 	var tried object.Version
+	var audited AuditEntry
 	err := s.changeAgain(ctx, "update site "+string(rec.Site), func(tx *sql.Tx, again bool) error {
 		old, err := siteRow(ctx, tx, rec.Site)
 		if err != nil || again && old.Version == tried {
@@ -65,8 +74,15 @@ func (s *server) updateSite(ctx context.Context, rec object.SiteRecord, match ob
 		if !same {
 			return errConflict
 		}
-		return setHosts(ctx, tx, rec)
+		if err := setHosts(ctx, tx, rec); err != nil {
+			return err
+		}
+		audited, err = s.audit(ctx, tx, AuditEntry{Action: SiteUpdated, Site: rec.Site, Detail: "version " + string(rec.Version)})
+		return err
 	})
+	if err == nil {
+		s.told(audited)
+	}
 	return rec, err
 }
 

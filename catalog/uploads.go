@@ -50,11 +50,13 @@ type Upload struct {
 	Concat string
 	// Expires is when an upload may be deleted; zero in a streamed one.
 	Expires time.Time
+	// Owner is the id of the API key that began it; OpenUpload takes it from the context.
+	Owner string
 }
 
 // openUpload is Catalog.OpenUpload of this server.
 func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
-	u.State, u.Version = UploadOpen, ""
+	u.State, u.Version, u.Owner = UploadOpen, "", ActorOf(ctx).Key
 	l := Lease{Upload: u}
 	var expires, leased int64
 	if !u.Expires.IsZero() {
@@ -66,9 +68,9 @@ func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
 	}
 	return l, s.changeInAgain(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx, again bool) error {
 		fresh, err := affected(tx.ExecContext(ctx,
-			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
-			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0) ON CONFLICT (slot, id) DO NOTHING`,
-			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased))
+			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted, owner)
+			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0, $12) ON CONFLICT (slot, id) DO NOTHING`,
+			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased, u.Owner))
 		if err == nil && !fresh && !again {
 			err = fmt.Errorf("its id is taken: %w", fs.ErrExist)
 		}
@@ -115,10 +117,10 @@ func finishUpload(ctx context.Context, tx *sql.Tx, r Reservation) error {
 	return err
 }
 
-const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires FROM uploads`
+const uploadColumns = `SELECT id, kind, state, site, path, version, metadata, concat, expires, owner FROM uploads`
 
 const uploadQuery = `SELECT slots.state, uploads.slot, uploads.id, uploads.kind, uploads.state, uploads.site, uploads.path, uploads.version,
-	uploads.metadata, uploads.concat, uploads.expires FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
+	uploads.metadata, uploads.concat, uploads.expires, uploads.owner FROM slots LEFT JOIN uploads ON uploads.slot = slots.slot AND uploads.id = $2 WHERE slots.slot = $1`
 
 // upload is Catalog.Upload of this server.
 func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotState, error) {
@@ -127,6 +129,15 @@ func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotSt
 		return Upload{}, state, fmt.Errorf("upload %s: %w", id, err)
 	}
 	return u, state, nil
+}
+
+// listUploads is Catalog.Uploads of this server.
+func (s *server) listUploads(ctx context.Context, after object.UploadID, limit int) (us []Upload, has *possession, err error) {
+	has, err = s.view(ctx, s.read, func(q querier, _ *possession) (err error) {
+		us, err = collect(ctx, q, scanUpload, uploadColumns+` WHERE kind <> 'streamed' AND id > $1 ORDER BY id LIMIT $2`, after, limit)
+		return err
+	})
+	return us, has, err
 }
 
 // unreserved ends the queries for stale uploads; rows that a move has left here, or not yet brought here, are none of this server's.
@@ -155,7 +166,7 @@ func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) 
 func scanUpload(s scanner) (Upload, error) {
 	var u Upload
 	var expires int64
-	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &u.Concat, &expires); err != nil {
+	if err := s.Scan(&u.ID, &u.Kind, &u.State, &u.Site, &u.Path, &u.Version, &u.Metadata, &u.Concat, &expires, &u.Owner); err != nil {
 		return Upload{}, err
 	}
 	u.Expires = fromMicros(expires)

@@ -15,6 +15,18 @@ type Key struct {
 	Scopes  []string  `json:"scopes"` // read, publish, purge, admin
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // zero for never
+	KeyLimits
+}
+
+// KeyLimits narrow what a key reaches; the zero KeyLimits is a key of the whole installation.
+type KeyLimits struct {
+	Sites    []string `json:"sites,omitempty"`
+	Prefixes []string `json:"prefixes,omitempty"` // directories of those sites
+	MaxFile  int64    `json:"max_file,omitempty"` // bytes
+	MaxForm  int      `json:"max_form,omitempty"` // files in one form
+	// RequestsPerSecond and BytesPerSecond stand in place of the server's; 0 leaves those.
+	RequestsPerSecond float64 `json:"requests_per_second,omitempty"`
+	BytesPerSecond    int64   `json:"bytes_per_second,omitempty"`
 }
 
 // NewKey is a key to be made.
@@ -22,17 +34,26 @@ type NewKey struct {
 	Name    string    `json:"name"` // who uses it
 	Scopes  []string  `json:"scopes"`
 	Expires time.Time `json:"expires,omitzero"` // never when zero
+	KeyLimits
 }
 
 // Keys returns all API keys.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	var list struct {
-		Keys []Key `json:"keys"`
+	var all []Key
+	for q := (url.Values{}); ; {
+		var page struct {
+			Keys []Key  `json:"keys"`
+			Next string `json:"next"`
+		}
+		if err := c.get(ctx, "/keys", q, &page); err != nil {
+			return nil, fmt.Errorf("keys: %w", err)
+		}
+		all = append(all, page.Keys...)
+		if page.Next == "" || page.Next == q.Get("cursor") {
+			return all, nil
+		}
+		q.Set("cursor", page.Next)
 	}
-	if err := c.get(ctx, "/keys", nil, &list); err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
-	return list.Keys, nil
 }
 
 // CreateKey makes an API key. secret is the key itself, which nobody can read again.

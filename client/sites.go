@@ -11,13 +11,21 @@ import (
 
 // Sites returns all sites, sorted by name.
 func (c *Client) Sites(ctx context.Context) ([]object.SiteRecord, error) {
-	var list struct {
-		Sites []object.SiteRecord `json:"sites"`
+	var all []object.SiteRecord
+	for q := (url.Values{}); ; {
+		var page struct {
+			Sites []object.SiteRecord `json:"sites"`
+			Next  string              `json:"next"`
+		}
+		if err := c.get(ctx, "/sites", q, &page); err != nil {
+			return nil, fmt.Errorf("sites: %w", err)
+		}
+		all = append(all, page.Sites...)
+		if page.Next == "" || page.Next == q.Get("cursor") {
+			return all, nil
+		}
+		q.Set("cursor", page.Next)
 	}
-	if err := c.get(ctx, "/sites", nil, &list); err != nil {
-		return nil, fmt.Errorf("sites: %w", err)
-	}
-	return list.Sites, nil
 }
 
 // CreateSite makes a site and returns its record. A name or host that is taken is fs.ErrExist.

@@ -75,8 +75,18 @@ type API struct {
 	KeysFile    string   `yaml:"keys_file"`
 	Key         Secret   `yaml:"key"`
 	Session     Duration `yaml:"session"`
+	Rate        Rate     `yaml:"rate"`
+	AuditKeep   Duration `yaml:"audit_keep"`
 	// EventsSecret is what stores that post their events show.
 	EventsSecret Secret `yaml:"events_secret"`
+}
+
+// Rate is how fast the API may be used.
+type Rate struct {
+	Requests int      `yaml:"requests"`
+	Bytes    Bytes    `yaml:"bytes"`
+	Refused  int      `yaml:"refused"`
+	Burst    Duration `yaml:"burst"`
 }
 
 // URL returns the console's address for people: the public one, else the one it listens on.

@@ -156,6 +156,12 @@ func (v validator) api() {
 	if a.Session.Std() < time.Minute || a.Session.Std() > 30*24*time.Hour {
 		v.bad("api.session", "%v is not between 1m and 720h", a.Session)
 	}
+	if r := a.Rate; r.Requests < 0 || r.Refused < 0 || r.Bytes < 0 || r.Burst.Std() < time.Second || r.Burst.Std() > time.Hour {
+		v.bad("api.rate", "a rate is negative, or burst is not between 1s and 1h; 0 is no limit")
+	}
+	if d := a.AuditKeep.Std(); d != 0 && d < time.Hour {
+		v.bad("api.audit_keep", "%v would lose entries before anybody reads them; keep them an hour at least, or 0s for ever", a.AuditKeep)
+	}
 	v.sitesFile(a)
 	ring, err := keys.Open(keys.Config{File: a.KeysFile, Env: a.EnvKeys()})
 	if err != nil {

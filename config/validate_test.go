@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"perigee/keys"
 )
@@ -150,7 +149,7 @@ func TestValidateSeesKeysOnDiskAndSecretsMadeAtTheFirstStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := ring.Create("me", []keys.Scope{keys.ScopeAdmin}, time.Time{}); err != nil {
+	if _, _, err := ring.Create(t.Context(), keys.NewKey{Name: "me", Scopes: []keys.Scope{keys.ScopeAdmin}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Secrets(dir)

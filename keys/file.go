@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,91 +9,120 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"perigee/durable"
 )
 
+// FileStore keeps keys in a JSON file, which is replaced as a whole: after a crash there is the old one or the new one. A
+// lock beside the file keeps a running server and the command line from losing one another's changes; the kernel drops
+// it when its holder dies. A file that is gone has the stamp of no file.
+type FileStore struct {
+	file string
+	mu   sync.Mutex // the lock on the file does not hold between goroutines of one process that share a descriptor
+}
+
+// NewFileStore returns the store in a file, which need not exist. Nothing is read.
+func NewFileStore(file string) *FileStore { return &FileStore{file: file} }
+
 // ringFile is the form of the file.
 type ringFile struct {
-	Format int   `json:"format"` // 1
-	Keys   []Key `json:"keys"`
+	Format int               `json:"format"` // 1
+	Keys   []json.RawMessage `json:"keys"`
 }
 
-// maxFile bounds what is read: MaxKeys keys of the longest kind.
+// maxFile bounds what is read: MaxKeys keys of a generous kind.
 const maxFile = 16 << 20
 
-// load reads the file; r.mu is held.
-func (r *Ring) load() error {
-	if r.file == "" {
-		return nil
+// Stamp implements Store. The file's identity is part of it: it may be replaced twice within one tick of its time.
+func (s *FileStore) Stamp(context.Context) (string, error) {
+	var st unix.Stat_t
+	switch err := unix.Stat(s.file, &st); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "none", nil
+	case err != nil:
+		return "", &fs.PathError{Op: "stat", Path: s.file, Err: err}
 	}
-	// The stamp is taken before the bytes: a change in between is then seen at the next look.
-	st, err := r.stat()
-	if err != nil {
-		return fmt.Errorf("read API keys: %w", err)
-	}
-	stored, err := readKeys(r.file)
-	if err != nil {
-		return err
-	}
-	r.stored, r.seen, r.looked = stored, st, r.clock.Now()
-	return nil
+	sec, nsec := st.Mtim.Unix()
+	return fmt.Sprint(st.Dev, st.Ino, st.Size, sec, nsec), nil
 }
 
-func readKeys(file string) ([]Key, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// Load implements Store.
+func (s *FileStore) Load(context.Context) ([]json.RawMessage, error) {
+	f, err := os.Open(s.file)
 	if err != nil {
-		return nil, fmt.Errorf("read API keys: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read API keys: %w", err)
+		return nil, err
 	}
-	return parseKeys(file, b)
+	records, err := parseFile(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.file, err)
+	}
+	return records, nil
 }
 
-func parseKeys(file string, b []byte) ([]Key, error) {
+func parseFile(b []byte) ([]json.RawMessage, error) {
 	var rf ringFile
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("read API keys from %s: it is longer than %d bytes", file, maxFile)
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
 	if err := json.Unmarshal(b, &rf); err != nil {
-		return nil, fmt.Errorf("read API keys from %s: %w", file, err)
+		return nil, err
 	}
 	if rf.Format != 1 {
-		return nil, fmt.Errorf("read API keys from %s: format %d is not known to this version", file, rf.Format)
-	}
-	ids := make(map[string]bool, len(rf.Keys))
-	for i := range rf.Keys {
-		if err := rf.Keys[i].validate(); err != nil {
-			return nil, fmt.Errorf("read API keys from %s: %w", file, err)
-		}
-		if ids[rf.Keys[i].ID] {
-			return nil, fmt.Errorf("read API keys from %s: key %s is there twice", file, rf.Keys[i].ID)
-		}
-		ids[rf.Keys[i].ID] = true
+		return nil, fmt.Errorf("format %d is not known to this version", rf.Format)
 	}
 	return rf.Keys, nil
 }
 
-// change replaces the stored keys by what f makes of them. A lock beside the file keeps a running server and the command
-// line from losing one another's changes; the kernel drops it when its holder dies.
-func (r *Ring) change(f func([]Key) ([]Key, error)) error {
-	if r.file == "" {
-		return errors.New("no key file is configured")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := os.MkdirAll(filepath.Dir(r.file), 0o700); err != nil {
+// Add implements Store.
+func (s *FileStore) Add(ctx context.Context, id string, record json.RawMessage, most int) error {
+	return s.change(ctx, func(records []json.RawMessage) ([]json.RawMessage, error) {
+		switch {
+		case indexOf(records, id) >= 0:
+			return nil, fmt.Errorf("key %s: %w", id, fs.ErrExist)
+		case len(records) >= most:
+			return nil, errFull
+		}
+		return append(records, record), nil
+	})
+}
+
+// Remove implements Store.
+func (s *FileStore) Remove(ctx context.Context, id string) error {
+	return s.change(ctx, func(records []json.RawMessage) ([]json.RawMessage, error) {
+		i := indexOf(records, id)
+		if i < 0 {
+			return nil, fs.ErrNotExist
+		}
+		return slices.Delete(records, i, i+1), nil
+	})
+}
+
+func indexOf(records []json.RawMessage, id string) int {
+	return slices.IndexFunc(records, func(b json.RawMessage) bool {
+		var k struct {
+			ID string `json:"id"`
+		}
+		return json.Unmarshal(b, &k) == nil && k.ID == id
+	})
+}
+
+// change replaces the records by what f makes of them.
+func (s *FileStore) change(ctx context.Context, f func([]json.RawMessage) ([]json.RawMessage, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := os.MkdirAll(filepath.Dir(s.file), 0o700); err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(r.file+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(s.file+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -100,24 +130,16 @@ func (r *Ring) change(f func([]Key) ([]Key, error)) error {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	stored, err := readKeys(r.file)
+	records, err := s.Load(ctx)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if records, err = f(records); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(ringFile{Format: 1, Keys: records}, "", "  ")
 	if err != nil {
 		return err
 	}
-	if stored, err = f(stored); err != nil {
-		return err
-	}
-	if err := writeKeys(r.file, stored); err != nil {
-		return err
-	}
-	return r.load()
-}
-
-// writeKeys replaces the file as a whole and on stable storage: after a crash there is the old one or the new one.
-func writeKeys(file string, stored []Key) error {
-	b, err := json.MarshalIndent(ringFile{Format: 1, Keys: stored}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return durable.ReplaceBytes(file, 0o600, append(b, '\n'))
+	return durable.ReplaceBytes(s.file, 0o600, append(b, '\n'))
 }

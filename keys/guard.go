@@ -34,8 +34,10 @@ type GuardConfig struct {
 	Public func(*http.Request) bool
 	// LoginPage is where a browser without a session is sent, such as "/login"; it must be public. "" sends 401.
 	LoginPage string
-	Clock     clock.Clock  // clock.System when nil
-	Log       *slog.Logger // hears of failed logins, never of keys; nil is silent
+	// Rates bound how fast the API is used, but for keyless requests.
+	Rates Rates
+	Clock clock.Clock  // clock.System when nil
+	Log   *slog.Logger // hears of failed logins, never of keys; nil is silent
 }
 
 // Guard lets in who may come in. It is safe for concurrent use.
@@ -47,6 +49,7 @@ type Guard struct {
 	origins  *http.CrossOriginProtection
 	sessions sessions
 	limiter  limiter
+	rater    *rater
 }
 
 // NewGuard returns a Guard. It refuses, as CheckListen does, a listener beyond loopback while the ring is empty.
@@ -66,6 +69,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 		c: c, loopback: Loopback(c.Listen), hosts: map[string]bool{}, origins: http.NewCrossOriginProtection(),
 		sessions: sessions{key: c.SessionKey, last: c.SessionFor, clock: c.Clock, ended: map[string]time.Time{}},
 		limiter:  limiter{clock: c.Clock, seen: map[netip.Prefix]window{}},
+		rater:    newRater(c.Rates, c.Clock),
 	}
 	// The listener's own address is an IP literal, which no name can be rebound to.
 	for _, h := range []string{"127.0.0.1", "::1", "localhost", host} {
@@ -136,13 +140,41 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			}
 			err = errAnonymous
 		}
+		r, err = g.counted(w.Header(), r, c, err)
 		if err != nil {
 			WriteProblem(w, err)
 			return
 		}
+		c.holds = func() bool { return g.holds(c.identity) }
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
+
+// holds reports whether a request of id would be let in now.
+func (g *Guard) holds(id *Identity) bool {
+	if id.ID == localID {
+		return g.Keyless()
+	}
+	k, ok := g.c.Ring.find(id.ID)
+	return ok && !k.Expired(g.c.Clock.Now())
+}
+
+// counted holds a request against the rates of its sender; d is why it is refused, if it is.
+func (g *Guard) counted(answer http.Header, r *http.Request, c caller, d *Denied) (*http.Request, *Denied) {
+	switch {
+	case d != nil && d.Status == http.StatusUnauthorized:
+		return r, g.rater.refused(r, d)
+	case d != nil || c.identity == nil || c.identity.ID == localID:
+		return r, d
+	}
+	if d := g.rater.admit(answer, c.identity); d != nil {
+		return r, d
+	}
+	return g.rater.metered(r, c.identity), nil
+}
+
+// localID is who sends requests in keyless mode.
+const localID = "local"
 
 // identify finds out who sent r. A nil identity without an error is a stranger.
 func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
@@ -150,7 +182,7 @@ func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
 		if d := g.checkLocal(r); d != nil {
 			return caller{}, ticket{}, d
 		}
-		return caller{identity: &Identity{ID: "local", Name: "this machine", Scopes: []Scope{ScopeAdmin}}}, ticket{}, nil
+		return caller{identity: &Identity{ID: localID, Name: "this machine", Scopes: []Scope{ScopeAdmin}}}, ticket{}, nil
 	}
 	if auth := r.Header.Get("Authorization"); auth != "" {
 		id, d := g.bearer(auth)
@@ -164,7 +196,9 @@ func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
 	if !ok {
 		return caller{}, ticket{}, nil
 	}
-	c := caller{&Identity{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Session: true}, g.sessions.csrf(t)}
+	id := k.identity()
+	id.Session = true
+	c := caller{identity: &id, csrf: g.sessions.csrf(t)}
 	if safe(r.Method) || r.Method == http.MethodPost && r.URL.Path == "/session" {
 		return c, t, nil
 	}
@@ -188,7 +222,7 @@ func (g *Guard) bearer(auth string) (*Identity, *Denied) {
 	}
 	id, err := g.c.Ring.Check(strings.TrimSpace(key))
 	if err != nil {
-		return nil, &Denied{http.StatusUnauthorized, "key-refused", "The API key was refused", err.Error()}
+		return nil, refusedKey(err)
 	}
 	return &id, nil
 }
@@ -199,7 +233,7 @@ var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X
 // checkLocal refuses what did not come straight from a program or console page on this machine.
 func (g *Guard) checkLocal(r *http.Request) *Denied {
 	refuse := func(slug problem.Kind, detail string) *Denied {
-		return &Denied{http.StatusForbidden, slug, "Refused in keyless mode", detail}
+		return &Denied{Status: http.StatusForbidden, Slug: slug, Title: "Refused in keyless mode", Detail: detail}
 	}
 	if ip := remoteIP(r); !ip.IsLoopback() {
 		return refuse("not-local", "without API keys only this machine is served; make one with `perigee keys create`")
@@ -258,5 +292,9 @@ func asDenied(err error) *Denied {
 	if errors.As(err, &d) {
 		return d
 	}
-	return &Denied{http.StatusUnauthorized, "key-refused", "The API key was refused", err.Error()}
+	return refusedKey(err)
+}
+
+func refusedKey(err error) *Denied {
+	return &Denied{Status: http.StatusUnauthorized, Slug: "key-refused", Title: "The API key was refused", Detail: err.Error()}
 }

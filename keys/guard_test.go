@@ -151,7 +151,7 @@ func TestTheFirstKeyEndsKeylessModeForGood(t *testing.T) {
 	if res := k.ask("GET", "/api/v1/fleet", "", "Authorization", "Bearer "+key); res.StatusCode != 200 {
 		t.Fatal(res.Status)
 	}
-	if err := k.ring.Revoke(stored.ID); err != nil {
+	if err := k.ring.Revoke(t.Context(), stored.ID); err != nil {
 		t.Fatal(err)
 	}
 	if res := k.ask("GET", "/api/v1/fleet", ""); res.StatusCode != 401 {

@@ -48,6 +48,7 @@ type Key struct {
 	Created time.Time `json:"created"`
 	// Expires is when the key ends; zero for never.
 	Expires time.Time `json:"expires,omitzero"`
+	Limits
 }
 
 // Expired reports whether the key has ended at time now.
@@ -69,7 +70,15 @@ func (k *Key) validate() error {
 			return fmt.Errorf("key %s: scope %q is none of read, publish, purge, admin", k.ID, string(s))
 		}
 	}
+	if err := k.Limits.Validate(); err != nil {
+		return fmt.Errorf("key %s: %w", k.ID, err)
+	}
 	return nil
+}
+
+// identity is who sends a request with this key.
+func (k *Key) identity() Identity {
+	return Identity{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Limits: k.Limits}
 }
 
 // Identity is who sends a request.
@@ -77,6 +86,7 @@ type Identity struct {
 	ID     string // of the key; "local" in keyless mode
 	Name   string
 	Scopes []Scope
+	Limits
 	// Session reports that a browser session, not the key itself, was sent.
 	Session bool
 }

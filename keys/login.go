@@ -12,10 +12,11 @@ import (
 
 // sessionAnswer is what /session tells a console.
 type sessionAnswer struct {
-	Keyless bool      `json:"keyless"`
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
-	Scopes  []Scope   `json:"scopes"`
+	Keyless bool    `json:"keyless"`
+	ID      string  `json:"id"`
+	Name    string  `json:"name"`
+	Scopes  []Scope `json:"scopes"`
+	Limits
 	CSRF    string    `json:"csrf,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 }
@@ -38,12 +39,12 @@ func (g *Guard) serveSession(w http.ResponseWriter, r *http.Request, c caller, t
 		writeJSON(w, "application/json", http.StatusOK, g.describe(c, t))
 	default:
 		w.Header().Set("Allow", "GET, POST, DELETE")
-		WriteProblem(w, &Denied{http.StatusMethodNotAllowed, "method", "Method not allowed", "use GET, POST or DELETE on /session, or POST on /session/logout"})
+		WriteProblem(w, &Denied{Status: http.StatusMethodNotAllowed, Slug: "method", Title: "Method not allowed", Detail: "use GET, POST or DELETE on /session, or POST on /session/logout"})
 	}
 }
 
 func (g *Guard) describe(c caller, t ticket) sessionAnswer {
-	a := sessionAnswer{Keyless: g.Keyless(), ID: c.identity.ID, Name: c.identity.Name, Scopes: c.identity.Scopes, CSRF: c.csrf}
+	a := sessionAnswer{Keyless: g.Keyless(), ID: c.identity.ID, Name: c.identity.Name, Scopes: c.identity.Scopes, Limits: c.identity.Limits, CSRF: c.csrf}
 	if t.Expires != 0 {
 		a.Expires = time.Unix(t.Expires, 0).UTC()
 	}
@@ -86,7 +87,7 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request, c caller) {
 	value, t := g.sessions.issue(k)
 	g.setCookie(w, r, value, int(g.c.SessionFor/time.Second))
 	id.Session = true
-	g.answerLogin(w, r, next, g.describe(caller{&id, g.sessions.csrf(t)}, t))
+	g.answerLogin(w, r, next, g.describe(caller{identity: &id, csrf: g.sessions.csrf(t)}, t))
 }
 
 // maxLogin bounds the body of a log-in, in bytes.
@@ -94,7 +95,7 @@ const maxLogin = 8 << 10
 
 // readLogin reads {"key":…} or a form with the field "key", and where to go next.
 func readLogin(w http.ResponseWriter, r *http.Request) (key, next string, d *Denied) {
-	bad := &Denied{http.StatusBadRequest, "bad-login", "No key in this log-in", `send the API key as the form field "key", or as JSON {"key":"pk_…"}`}
+	bad := &Denied{Status: http.StatusBadRequest, Slug: "bad-login", Title: "No key in this log-in", Detail: `send the API key as the form field "key", or as JSON {"key":"pk_…"}`}
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLogin))
 	if err != nil {
 		return "", "", bad

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"perigee/problem"
 )
@@ -14,20 +15,22 @@ type Denied struct {
 	Slug   problem.Kind // what programs decide by
 	Title  string
 	Detail string // a sentence that says what to do
+	// RetryAfter is how many seconds to wait; 0 says nothing.
+	RetryAfter int
 }
 
 // Error returns the detail.
 func (d *Denied) Error() string { return d.Detail }
 
 var (
-	errAnonymous = &Denied{http.StatusUnauthorized, "key-required", "An API key is required",
-		"send an API key as \"Authorization: Bearer pk_…\", or log in at the console; `perigee keys create` makes one"}
-	errCSRF = &Denied{http.StatusForbidden, "csrf", "The CSRF token is missing or wrong",
-		"a request made with the session cookie must carry the session's token as X-CSRF-Token or ?csrf=; load the page again"}
-	errCrossOrigin = &Denied{http.StatusForbidden, "cross-origin", "Cross-origin request",
-		"a page of another origin sent this request; only the console's own pages may change anything"}
-	errLimited = &Denied{http.StatusTooManyRequests, "too-many-logins", "Too many failed logins",
-		"too many wrong keys came from this address; wait a minute"}
+	errAnonymous = &Denied{Status: http.StatusUnauthorized, Slug: "key-required", Title: "An API key is required",
+		Detail: "send an API key as \"Authorization: Bearer pk_…\", or log in at the console; `perigee keys create` makes one"}
+	errCSRF = &Denied{Status: http.StatusForbidden, Slug: "csrf", Title: "The CSRF token is missing or wrong",
+		Detail: "a request made with the session cookie must carry the session's token as X-CSRF-Token or ?csrf=; load the page again"}
+	errCrossOrigin = &Denied{Status: http.StatusForbidden, Slug: "cross-origin", Title: "Cross-origin request",
+		Detail: "a page of another origin sent this request; only the console's own pages may change anything"}
+	errLimited = &Denied{Status: http.StatusTooManyRequests, Slug: "too-many-logins", Title: "Too many failed logins",
+		Detail: "too many wrong keys came from this address; wait a minute", RetryAfter: 60}
 )
 
 // WriteProblem sends d as a problem document, RFC 9457. The request id is the one an outer handler put in
@@ -37,8 +40,8 @@ func WriteProblem(w http.ResponseWriter, d *Denied) {
 	if d.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="perigee"`)
 	}
-	if d.Status == http.StatusTooManyRequests {
-		h.Set("Retry-After", "60")
+	if d.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(d.RetryAfter))
 	}
 	h.Set("Cache-Control", "no-store")
 	doc := problem.New(d.Status, d.Slug, d.Detail, problem.RequestID(h))
@@ -60,6 +63,9 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
 type caller struct {
 	identity *Identity // nil for a stranger on a public path
 	csrf     string
+	// holds reports whether the identity is still good: its key may have been revoked, or have ended, since the request came.
+	// Nil in a context of NewContext.
+	holds func() bool
 }
 
 type callerKey struct{}
@@ -71,6 +77,13 @@ func FromContext(ctx context.Context) (Identity, bool) {
 		return Identity{}, false
 	}
 	return *c.identity, true
+}
+
+// Holds reports whether the key of a request is still good. What takes long, such as an upload or a stream of events, asks
+// again; the checks of this package do.
+func Holds(ctx context.Context) bool {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	return ok && c.identity != nil && (c.holds == nil || c.holds())
 }
 
 // CSRF returns the token a page must put into its forms as ?csrf= of the action; empty when none is needed.
@@ -86,9 +99,12 @@ func Check(ctx context.Context, s Scope) error {
 	if !ok {
 		return errAnonymous
 	}
+	if !Holds(ctx) {
+		return refusedKey(ErrUnknown)
+	}
 	if !id.May(s) {
-		return &Denied{http.StatusForbidden, "scope-required", "The API key does not allow this",
-			"the key " + id.ID + " (" + id.Name + ") lacks the scope \"" + string(s) + "\"; `perigee keys create --scope " + string(s) + "` makes one that has it"}
+		return &Denied{Status: http.StatusForbidden, Slug: "scope-required", Title: "The API key does not allow this",
+			Detail: "the key " + id.ID + " (" + id.Name + ") lacks the scope \"" + string(s) + "\"; `perigee keys create --scope " + string(s) + "` makes one that has it"}
 	}
 	return nil
 }
@@ -102,4 +118,9 @@ func Require(s Scope, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// NewContext returns a context of a request that id sends. A Guard does that for the requests it lets in.
+func NewContext(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller{identity: &id})
 }

@@ -1,18 +1,19 @@
 package keys
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"perigee/clock"
+	"perigee/object"
 )
 
 // MinEnvKey is the least length in characters of a key given by the environment: such a key is made by hand, and
@@ -21,49 +22,41 @@ const MinEnvKey = 32
 
 // Config is what a Ring is made from.
 type Config struct {
-	// File is where the keys are kept. It need not exist; "" keeps none.
+	// Store is where the keys are kept; nil is the file of File.
+	Store Store
+	// File is where the keys are kept if there is no Store. It need not exist; "" keeps none.
 	File string
 	// Env are keys given by the environment, for containers: any text of MinEnvKey characters or more. They have every scope
 	// and cannot be revoked while the process runs.
 	Env []string
 	// Clock is clock.System when nil.
 	Clock clock.Clock
-	// Log hears of a file that became unreadable; nil is silent. It never hears a key.
+	// Log hears of a store that became unreadable; nil is silent. It never hears a key.
 	Log *slog.Logger
 }
 
-// Ring is the set of keys. Its methods are safe for concurrent use, and several processes may share one file.
+// Ring is the set of keys. Its methods are safe for concurrent use, and several processes may share one store.
 type Ring struct {
-	file  string
+	store Store          // nil keeps none
 	env   map[string]Key // by id
 	clock clock.Clock
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	stored []Key
-	seen   stamp     // of the file that stored was read from
-	looked time.Time // when the file was last looked at
+	stored []Key     // never changed in place
+	seen   string    // stamp of the store that stored was read from
+	looked time.Time // when the stamp was last asked for
 }
 
-// stamp tells one state of the file from another; the zero stamp is no file.
-type stamp struct {
-	info fs.FileInfo
-}
-
-// same compares the file's identity too: it is replaced as a whole, perhaps twice within one tick of its time.
-func (s stamp) same(t stamp) bool {
-	if s.info == nil || t.info == nil {
-		return s.info == nil && t.info == nil
-	}
-	return os.SameFile(s.info, t.info) && s.info.Size() == t.info.Size() && s.info.ModTime().Equal(t.info.ModTime())
-}
-
-// lookEvery is how often a ring in use looks at its file.
+// lookEvery is how often a ring in use looks whether its store has changed.
 const lookEvery = time.Second
 
-// Open returns the ring of c. A missing file is an empty ring; a broken one is an error.
+// Open returns the ring of c. A store that is not there yet is an empty ring; a broken one is an error.
 func Open(c Config) (*Ring, error) {
-	r := &Ring{file: c.File, env: map[string]Key{}, clock: c.Clock, log: c.Log}
+	r := &Ring{store: c.Store, env: map[string]Key{}, clock: c.Clock, log: c.Log}
+	if r.store == nil && c.File != "" {
+		r.store = NewFileStore(c.File)
+	}
 	if r.clock == nil {
 		r.clock = clock.System
 	}
@@ -81,13 +74,21 @@ func Open(c Config) (*Ring, error) {
 		}
 		r.env[id] = Key{ID: id, Name: "from the environment", Hash: h, Scopes: []Scope{ScopeAdmin}}
 	}
+	if r.store == nil {
+		return r, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTime)
+	defer cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.load(); err != nil {
+	if err := r.load(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return r, nil
 }
+
+// openTime is how long Open waits for the store.
+const openTime = 20 * time.Second
 
 // Check returns the identity of key. Errors are ErrUnknown and ErrExpired.
 func (r *Ring) Check(key string) (Identity, error) {
@@ -103,7 +104,7 @@ func (r *Ring) Check(key string) (Identity, error) {
 	if k.Expired(r.clock.Now()) {
 		return Identity{}, ErrExpired
 	}
-	return Identity{ID: k.ID, Name: k.Name, Scopes: k.Scopes}, nil
+	return k.identity(), nil
 }
 
 // find returns the key with that id.
@@ -145,33 +146,41 @@ func (r *Ring) List() []Key {
 	return append(list, r.stored...)
 }
 
-// MaxKeys is how many keys a file holds.
+// MaxKeys is how many keys a store holds.
 const MaxKeys = 10_000
 
-// Create makes a key that ends at expires (zero: never) and returns it. This is the only time it is seen.
-func (r *Ring) Create(name string, scopes []Scope, expires time.Time) (string, Key, error) {
-	if name = strings.TrimSpace(name); name == "" || len(name) > 200 || strings.ContainsFunc(name, isControl) {
-		return "", Key{}, errors.New("create API key: give it a name of 1 to 200 characters that says who uses it")
+// NewKey is what Create is asked for.
+type NewKey struct {
+	Name string // who uses it: 1 to 200 characters
+	// Scopes are what it allows; ScopeRead alone when there are none.
+	Scopes []Scope
+	// Expires is when it ends; zero is never.
+	Expires time.Time
+	Limits
+}
+
+// Create makes a key and returns it. This is the only time it is seen. A request that breaks a rule wraps object.ErrInvalid.
+func (r *Ring) Create(ctx context.Context, n NewKey) (string, Key, error) {
+	name := strings.TrimSpace(n.Name)
+	if name == "" || len(name) > 200 || strings.ContainsFunc(name, isControl) {
+		return "", Key{}, fmt.Errorf("create API key: %w: give it a name of 1 to 200 characters that says who uses it", object.ErrInvalid)
 	}
 	now := r.clock.Now().UTC().Truncate(time.Second)
-	if !expires.IsZero() && !expires.After(now) {
-		return "", Key{}, fmt.Errorf("create API key %q: it would have expired at %s", name, expires.UTC().Format(time.RFC3339))
+	if !n.Expires.IsZero() && !n.Expires.After(now) {
+		return "", Key{}, fmt.Errorf("create API key %q: %w: it would have expired at %s", name, object.ErrInvalid, n.Expires.UTC().Format(time.RFC3339))
+	}
+	if len(n.Scopes) == 0 {
+		n.Scopes = []Scope{ScopeRead}
 	}
 	id, key := newKey()
-	k := Key{ID: id, Name: name, Hash: hashOf(key), Scopes: slices.Clone(scopes), Created: now, Expires: expires.UTC().Truncate(time.Second)}
-	if expires.IsZero() {
-		k.Expires = time.Time{}
+	k := Key{ID: id, Name: name, Hash: hashOf(key), Scopes: slices.Clone(n.Scopes), Created: now, Limits: n.Limits}
+	if !n.Expires.IsZero() {
+		k.Expires = n.Expires.UTC().Truncate(time.Second)
 	}
 	if err := k.validate(); err != nil {
-		return "", Key{}, fmt.Errorf("create API key: %w", err)
+		return "", Key{}, fmt.Errorf("create API key: %w: %w", object.ErrInvalid, err)
 	}
-	err := r.change(func(stored []Key) ([]Key, error) {
-		if len(stored) >= MaxKeys {
-			return nil, fmt.Errorf("there are %d keys already; revoke some", len(stored))
-		}
-		return append(stored, k), nil
-	})
-	if err != nil {
+	if err := r.create(ctx, k); err != nil {
 		return "", Key{}, fmt.Errorf("create API key: %w", err)
 	}
 	return key, k, nil
@@ -180,55 +189,13 @@ func (r *Ring) Create(name string, scopes []Scope, expires time.Time) (string, K
 func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 
 // Revoke removes the key with that id; it and its sessions end at once in this process, and within a second
-// in others. An unknown id wraps fs.ErrNotExist.
-func (r *Ring) Revoke(id string) error {
+// in others. An unknown id wraps fs.ErrNotExist; a key of the environment fs.ErrPermission.
+func (r *Ring) Revoke(ctx context.Context, id string) error {
 	if _, ok := r.env[id]; ok {
-		return fmt.Errorf("revoke API key %s: it comes from the environment (PERIGEE_API_KEY); take it out there and restart", id)
+		return fmt.Errorf("revoke API key %s: it comes from the environment (PERIGEE_API_KEY); take it out there and restart: %w", id, fs.ErrPermission)
 	}
-	err := r.change(func(stored []Key) ([]Key, error) {
-		i := slices.IndexFunc(stored, func(k Key) bool { return k.ID == id })
-		if i < 0 {
-			return nil, fs.ErrNotExist
-		}
-		return slices.Delete(stored, i, i+1), nil
-	})
-	if err != nil {
+	if err := r.remove(ctx, id); err != nil {
 		return fmt.Errorf("revoke API key %q: %w", id, err)
 	}
 	return nil
-}
-
-// refresh reads the file again if it changed. A file that cannot be read leaves the keys as they are: a mistake
-// made while editing must neither lock everybody out nor, by emptying the ring, let everybody in. r.mu is held.
-func (r *Ring) refresh() {
-	now := r.clock.Now()
-	if r.file == "" || now.Sub(r.looked) < lookEvery {
-		return
-	}
-	r.looked = now
-	st, err := r.stat()
-	if err == nil && st.same(r.seen) {
-		return
-	}
-	if err == nil && st.info == nil {
-		err = errors.New("it is gone; its keys stay good until the next start")
-		r.seen = st
-	} else if err == nil {
-		err = r.load()
-		r.seen = st // also of a broken file: it is reported once, not every second
-	}
-	if err != nil {
-		r.log.Warn("API key file not read again", "file", r.file, "err", err)
-	}
-}
-
-func (r *Ring) stat() (stamp, error) {
-	fi, err := os.Stat(r.file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return stamp{}, nil
-	case err != nil:
-		return stamp{}, err
-	}
-	return stamp{fi}, nil
 }

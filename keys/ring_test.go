@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perigee/clock"
+	"perigee/object"
 )
 
 // handClock is a clock whose hands the test moves.
@@ -49,7 +50,7 @@ func openRing(t *testing.T, c Config) *Ring {
 
 func create(t *testing.T, r *Ring, scopes ...Scope) (string, Key) {
 	t.Helper()
-	key, k, err := r.Create("test", scopes, time.Time{})
+	key, k, err := r.Create(t.Context(), NewKey{Name: "test", Scopes: scopes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func TestCheckRefuses(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	c := newHandClock()
 	r := openRing(t, Config{File: filepath.Join(t.TempDir(), "keys.json"), Clock: c})
-	key, _, err := r.Create("short", []Scope{ScopeRead}, c.Now().Add(time.Hour))
+	key, _, err := r.Create(t.Context(), NewKey{Name: "short", Expires: c.Now().Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func TestExpiry(t *testing.T) {
 	if r.Empty() {
 		t.Fatal("a ring whose only key expired counts as empty: the door would open")
 	}
-	if _, _, err := r.Create("late", []Scope{ScopeRead}, c.Now()); err == nil {
+	if _, _, err := r.Create(t.Context(), NewKey{Name: "late", Expires: c.Now()}); err == nil {
 		t.Fatal("a key that is expired at birth was made")
 	}
 }
@@ -141,12 +142,12 @@ func TestCreateRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		scopes []Scope
-	}{{"", []Scope{ScopeRead}}, {" \t", []Scope{ScopeRead}}, {"a\nb", []Scope{ScopeRead}}, {strings.Repeat("n", 201), []Scope{ScopeRead}}, {"x", nil}, {"x", []Scope{"root"}}} {
-		if _, _, err := r.Create(tc.name, tc.scopes, time.Time{}); err == nil {
+	}{{"", []Scope{ScopeRead}}, {" \t", []Scope{ScopeRead}}, {"a\nb", []Scope{ScopeRead}}, {strings.Repeat("n", 201), []Scope{ScopeRead}}, {"x", []Scope{"root"}}} {
+		if _, _, err := r.Create(t.Context(), NewKey{Name: tc.name, Scopes: tc.scopes}); err == nil {
 			t.Errorf("Create(%q, %v) succeeded", tc.name, tc.scopes)
 		}
 	}
-	if _, _, err := openRing(t, Config{}).Create("x", []Scope{ScopeRead}, time.Time{}); err == nil {
+	if _, _, err := openRing(t, Config{}).Create(t.Context(), NewKey{Name: "x"}); err == nil {
 		t.Error("a ring without a file made a key")
 	}
 }
@@ -163,14 +164,14 @@ func TestOtherProcessesChangesAreSeen(t *testing.T) {
 	if _, err := server.Check(key); err != nil {
 		t.Fatal(err)
 	}
-	if err := tool.Revoke(k.ID); err != nil {
+	if err := tool.Revoke(t.Context(), k.ID); err != nil {
 		t.Fatal(err)
 	}
 	c.advance(lookEvery)
 	if _, err := server.Check(key); !errors.Is(err, ErrUnknown) {
 		t.Fatalf("revoked key: %v", err)
 	}
-	if err := tool.Revoke(k.ID); !errors.Is(err, fs.ErrNotExist) {
+	if err := tool.Revoke(t.Context(), k.ID); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("second revoke: %v", err)
 	}
 }
@@ -204,7 +205,7 @@ func TestConcurrentChangesAreNotLost(t *testing.T) {
 		r := openRing(t, Config{File: file})
 		wg.Go(func() {
 			for range 5 {
-				if _, _, err := r.Create("many", []Scope{ScopeRead}, time.Time{}); err != nil {
+				if _, _, err := r.Create(t.Context(), NewKey{Name: "many"}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -228,7 +229,7 @@ func TestKeysFromTheEnvironment(t *testing.T) {
 		if err != nil || !id.May(ScopeAdmin) {
 			t.Fatalf("%+v, %v", id, err)
 		}
-		if err := r.Revoke(id.ID); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err := r.Revoke(t.Context(), id.ID); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("revoke: %v", err)
 		}
 	}
@@ -274,12 +275,18 @@ func TestLoopback(t *testing.T) {
 
 func FuzzParseKeys(f *testing.F) {
 	_, key := newKey()
-	good, _ := json.Marshal(ringFile{Format: 1, Keys: []Key{{ID: key[3:13], Name: "n", Hash: hashOf(key), Scopes: []Scope{ScopeRead}}}})
+	k, _ := json.Marshal(Key{ID: key[3:13], Name: "n", Hash: hashOf(key), Scopes: []Scope{ScopeRead}, Limits: Limits{Sites: []object.Site{"www"}, Prefixes: []object.Prefix{"/a/"}}})
+	good, _ := json.Marshal(ringFile{Format: 1, Keys: []json.RawMessage{k}})
 	f.Add(good)
 	f.Add([]byte(`{"format":2}`))
 	f.Add([]byte(`{"format":1,"keys":[{"id":"../../etc","hash":"","scopes":["admin"]}]}`))
+	f.Add([]byte(`{"format":1,"keys":[null,{}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := parseKeys("keys.json", b)
+		records, err := parseFile(b)
+		if err != nil {
+			return
+		}
+		list, err := parseRecords(records)
 		if err != nil {
 			return
 		}

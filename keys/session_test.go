@@ -126,7 +126,7 @@ func TestSessionsEnd(t *testing.T) {
 	t.Run("with their key", func(t *testing.T) {
 		k, key := keyedConsole(t, consoleAddr, "", ScopeRead)
 		cookie, _ := k.login(t, key)
-		if err := k.ring.Revoke(key[3:13]); err != nil {
+		if err := k.ring.Revoke(t.Context(), key[3:13]); err != nil {
 			t.Fatal(err)
 		}
 		if alive(k, cookie) {

@@ -41,6 +41,11 @@ func asking() []Described {
 		{"key-required", []int{401}, "The call needs an API key or a session."},
 		{"key-refused", []int{401}, "The API key is unknown, was revoked, or has expired."},
 		{"scope-required", []int{403}, "The API key does not allow the call."},
+		{"beyond-limits", []int{403}, "The API key is limited to sites or directories, and this concerns others. The detail names both."},
+		{"too-many-requests", []int{429}, "The key sends more requests or bytes than it may, or too many requests without a good key came from the address. Retry-After says how long to wait."},
+		{"in-progress", []int{409}, "The first request with this Idempotency-Key is still being carried out."},
+		{"key-reused", []int{422}, "This Idempotency-Key came with another request before."},
+		{"answer-lost", []int{409}, "The first request with this Idempotency-Key took effect, and its answer was lost. It is not carried out again; the detail says what it changed."},
 		{"forbidden", []int{403}, "Nobody may do this through the API."},
 		{"csrf", []int{403}, "A request with the session's cookie lacks the session's token."},
 		{"cross-origin", []int{403}, "A page of another origin sent the request."},
@@ -79,6 +84,7 @@ func changing() []Described {
 // failing are kinds about the server and what it depends on.
 func failing() []Described {
 	return []Described{
+		{"quota-exceeded", []int{507}, "The site may not use so much. The detail says how much is left. Nothing was changed."},
 		{"storage-full", []int{507}, "The storage is full. Nothing was changed."},
 		{"storage-denied", []int{502}, "The storage refused the server's credentials. Nothing was changed; the operator has to look."},
 		{"storage-unavailable", []int{503}, "The storage does not answer. Nothing was changed. Try again in a moment."},

@@ -91,7 +91,7 @@ func TestKindsAreInTheDocs(t *testing.T) {
 var word = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 
 // faces are the packages that answer with problems.
-var faces = []string{"../upload", "../web", "../keys", "../cmd/perigee"}
+var faces = []string{"../upload", "../web", "../keys", "../idempotency", "../cmd/perigee"}
 
 // statuses are the names of package http's constants.
 var statuses = map[string]int{}
@@ -135,8 +135,12 @@ func readKinds(t *testing.T, name string, used map[Kind]bool) {
 		t.Fatal(err)
 	}
 	pairs := func(list []ast.Expr) {
+		list = slices.Clone(list)
 		for i, e := range list {
-			k, ok := kindOf(e)
+			if field, ok := e.(*ast.KeyValueExpr); ok {
+				list[i] = field.Value
+			}
+			k, ok := kindOf(list[i])
 			if !ok {
 				continue
 			}

@@ -25,6 +25,7 @@ import (
 
 	"perigee/catalog"
 	"perigee/clock"
+	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
 	"perigee/origin"
@@ -56,6 +57,23 @@ type bench struct {
 
 	mu     sync.Mutex
 	events []Event
+	key    *keys.Identity // that sends the requests; nil is one that may do everything
+}
+
+func (b *bench) sender() keys.Identity {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.key != nil {
+		return *b.key
+	}
+	return keys.Identity{ID: "tester", Name: "tester", Scopes: []keys.Scope{keys.ScopeAdmin}}
+}
+
+// use makes a key the one that sends the requests from now on.
+func (b *bench) use(id keys.Identity) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.key = &id
 }
 
 // steppedClock is the system's clock, put forward.
@@ -128,6 +146,9 @@ func (b *bench) open() {
 	b.must(err)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
+	engine.Use(func(c *gin.Context) {
+		c.Request = c.Request.WithContext(keys.NewContext(c.Request.Context(), b.sender()))
+	})
 	b.pub.Register(engine, openapi.New(openapi.Info{}))
 	b.server = httptest.NewServer(engine)
 }

@@ -69,8 +69,9 @@ func (p *Publisher) store(ctx context.Context, f File) (blob, error) { return p.
 
 // storeAs is store for an upload that is noted already; without an id a large body is noted here.
 func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (blob, error) {
-	if f.Size > p.cfg.MaxSize {
-		return blob{}, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, f.Size, p.cfg.MaxSize)
+	f.room = p.bound(f.room)
+	if f.Size > f.room.most {
+		return blob{}, f.room.exceeded(f.Size)
 	}
 	part := partSize(f.Size)
 	if f.Size < 0 && f.AtMost > 0 {
@@ -103,8 +104,8 @@ func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (bl
 	if f.Size >= 0 && int64(len(head)) != f.Size {
 		return blob{}, fmt.Errorf("%w: %d bytes came, %d were declared", ErrIncomplete, len(head), f.Size)
 	}
-	if int64(len(head)) > p.cfg.MaxSize {
-		return blob{}, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, p.cfg.MaxSize)
+	if int64(len(head)) > f.room.most {
+		return blob{}, f.room.exceeded(int64(len(head)))
 	}
 	return p.storeSmall(ctx, head, f)
 }
@@ -224,7 +225,7 @@ func (p *Publisher) stream(ctx context.Context, id object.UploadID, f File, hold
 	}
 	limit := f.Size
 	if limit < 0 {
-		limit = min(p.cfg.MaxSize, int64(part)*origin.MaxParts)
+		limit = min(f.room.most, int64(part)*origin.MaxParts)
 	}
 	for {
 		n, err := q.readFrom(f.Body, limit-h.Size()+1, h)
@@ -259,7 +260,10 @@ func tooLong(f File, limit int64) error {
 	if f.Size >= 0 {
 		return fmt.Errorf("%w: more than %d bytes came", ErrIncomplete, f.Size)
 	}
-	return fmt.Errorf("%w: the limit is %d bytes for a body of undeclared length", ErrTooLarge, limit)
+	if limit < f.room.most {
+		return fmt.Errorf("%w: the limit is %d bytes for a body of undeclared length", ErrTooLarge, limit)
+	}
+	return f.room.exceeded(-1)
 }
 
 // complete makes the parts of an upload its object, and stores the tree. It may be repeated.

@@ -171,6 +171,9 @@ func (p *Publisher) directRequest(c *gin.Context) (*resumeState, error) {
 	if _, err := p.publishable(c.Request.Context(), st.Site, st.Attributes); err != nil {
 		return nil, err
 	}
+	if err := p.welcome(c.Request.Context(), st.Site, st.Path, st.Length); err != nil {
+		return nil, err
+	}
 	return st, p.cfg.Catalog.Check(c.Request.Context(), st.Site, st.Path, st.Condition)
 }
 
@@ -300,6 +303,9 @@ func (p *Publisher) directDelete(c *gin.Context) {
 	if err == nil {
 		defer cl.release()
 		err = u.terminate(cl.ctx)
+	}
+	if err == nil {
+		err = p.noteGivenUp(c.Request.Context(), u.row)
 	}
 	if err != nil {
 		p.fail(c, "give up a direct upload", err)

@@ -81,6 +81,10 @@ func (p *Publisher) formFiles(c *gin.Context, site object.Site, reader *multipar
 	if err != nil {
 		return nil, err
 	}
+	most, err := p.maxForm(c.Request.Context(), site)
+	if err != nil {
+		return nil, err
+	}
 	fields := formFields{Attributes: attrs}
 	given := 0
 	for n := 0; ; n++ {
@@ -112,6 +116,9 @@ func (p *Publisher) formFiles(c *gin.Context, site object.Site, reader *multipar
 		}
 		if fields.path != "" && len(results) == 1 {
 			return results, refuse(http.StatusBadRequest, "invalid", `The field "path" names one file, and the form has more. Use the field "prefix" for a directory.`)
+		}
+		if len(results) == most {
+			return results, refuse(http.StatusRequestEntityTooLarge, "too-many", "A form may bring %d files, this one has more. The first %d files were published.", most, published(results))
 		}
 		r, goOn := p.formFile(c, site, fields, name, part)
 		results = append(results, r)

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/catalog"
+	"perigee/keys"
 	"perigee/object"
 )
 
@@ -59,6 +61,11 @@ func (p *Publisher) list(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
+	prefix, err = narrowed(ctx, site, prefix)
+	if err != nil {
+		p.fail(c, "list files", err)
+		return
+	}
 	rec, err := p.cfg.Catalog.Site(ctx, site)
 	var files []catalog.File
 	if err == nil {
@@ -98,6 +105,18 @@ func incomplete(missing []catalog.Missing) error {
 	return refuse(http.StatusServiceUnavailable, "catalogue-incomplete",
 		"The catalogue's part on %s does not answer, about %d %% of all paths. Try again in a moment, or ask with partial=1 for what there is.",
 		strings.Join(names, ", "), max(1, 100*slots/object.Slots))
+}
+
+// narrowed returns the part of a listing that the sender may see: what begins with prefix, or with a longer one.
+func narrowed(ctx context.Context, site object.Site, prefix string) (string, error) {
+	id, ok := keys.FromContext(ctx)
+	if !ok {
+		return prefix, nil
+	}
+	if part, ok := id.Narrow(site, prefix); ok {
+		return part, nil
+	}
+	return "", keys.CheckUnder(ctx, keys.ScopeRead, site, prefix)
 }
 
 func limitOf(c *gin.Context) (int, error) {
@@ -153,6 +172,10 @@ func (p *Publisher) get(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
+	if err := keys.CheckUnder(ctx, keys.ScopeRead, site, string(path)); err != nil {
+		p.fail(c, "get a file", err)
+		return
+	}
 	f, err := p.cfg.Catalog.File(ctx, site, path)
 	if err == nil && f.Pointer.State != object.Live {
 		err = noFile(site, path)
@@ -192,6 +215,10 @@ func (p *Publisher) versions(c *gin.Context, site object.Site, path object.Path)
 		return
 	}
 	ctx := c.Request.Context()
+	if err := keys.CheckUnder(ctx, keys.ScopeRead, site, string(path)); err != nil {
+		p.fail(c, "list versions", err)
+		return
+	}
 	rec, err := p.cfg.Catalog.Site(ctx, site)
 	var vs []object.Pointer
 	if err == nil {

@@ -12,7 +12,8 @@ import (
 // adder registers a route and describes it.
 type adder func(openapi.Operation, gin.HandlerFunc)
 
-// Register adds the routes to r and to the API's description. The guard that decides who may publish must be in place on r already.
+// Register adds the routes to r and to the API's description. A keys.Guard around r says who sends a
+// request; without one, every route answers 401.
 func (p *Publisher) Register(r gin.IRouter, d *openapi.Document) {
 	d.Name("File", fileRecord{})
 	d.Name("Published", Result{})
@@ -23,11 +24,12 @@ func (p *Publisher) Register(r gin.IRouter, d *openapi.Document) {
 			g.Handle(o.Method, o.Route(), h)
 		}
 	}
-	p.readRoutes(with(p.drained), d)
-	p.changeRoutes(with(p.drained))
-	p.tusRoutes(with(p.drained, tusVersion))
-	p.tusOthers(r.Group("", hardened, p.drained, tusVersion), d)
-	p.directRoutes(with(p.drained, p.directOn))
+	p.readRoutes(with(p.drained, p.allowed), d)
+	p.changeRoutes(with(p.drained, p.allowed))
+	p.listRoutes(with(p.drained, p.allowed))
+	p.tusRoutes(with(p.drained, tusVersion, p.allowed, p.ownUpload))
+	p.tusOthers(r.Group("", hardened, p.drained, tusVersion, p.allowed, p.ownUpload), d)
+	p.directRoutes(with(p.drained, p.allowed, p.ownUpload, p.directOn))
 }
 
 // hardened sets what every answer carries: browsers neither guess at it nor show it as a document with an origin, nor let other sites read it. The
@@ -83,7 +85,7 @@ var etagHeader = map[string]string{"ETag": "The version, for If-Match"}
 // Problems that several operations have.
 var (
 	storageProblems = []problem.Kind{"storage-full", "storage-denied", "storage-unavailable", "unsettled"}
-	changeProblems  = append([]problem.Kind{"invalid", "not-found", "precondition-failed", "busy"}, storageProblems...)
+	changeProblems  = append([]problem.Kind{"invalid", "not-found", "precondition-failed", "busy", "quota-exceeded"}, storageProblems...)
 	bodyProblems    = append([]problem.Kind{"too-large", "incomplete", "idle", "too-slow"}, changeProblems...)
 	chunkProblems   = append([]problem.Kind{"offset", "locked", "gone", "parts-changed", "checksum-mismatch"}, bodyProblems...)
 )
@@ -180,6 +182,17 @@ var publishedFields = map[string]string{
 	"Upload-Offset": "How many bytes have arrived", "Upload-Expires": "Until when the upload may rest",
 	"Perigee-URL": "Of the published file, with the last byte", "Perigee-Immutable-URL": "Of this version", "Perigee-Version": "The version",
 	"Perigee-Path": "The path, escaped", "Perigee-SHA256": "Of the file, in hexadecimal", "Perigee-Position": "The place in the log",
+}
+
+// listRoutes are lists that belong to no site.
+func (p *Publisher) listRoutes(route adder) {
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: "/api/v1/uploads", ID: "listUploads", Tag: "uploads", Scope: scopeRead,
+		Summary: "The resumable and direct uploads that the key may go on with",
+		Doc:     "A page may have fewer than limit: what is not the key's is left out.",
+		Params:  []openapi.Param{paramCursor, paramLimit},
+		Answers: []openapi.Answer{{Status: 200, Doc: "One page", Content: openapi.Content{Type: uploadPage{}}}}, Problems: []problem.Kind{"invalid"},
+	}, p.uploads)
 }
 
 // tusRoutes are the resumable uploads.

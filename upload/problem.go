@@ -40,6 +40,7 @@ var answers = []struct {
 }{
 	{ErrUnsettled, http.StatusServiceUnavailable, "unsettled",
 		"The storage did not answer at the moment the change was made. Within minutes it takes effect or is undone. Look at the file, or send it again."},
+	{catalog.ErrQuota, http.StatusInsufficientStorage, "quota-exceeded", ""},
 	{ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", ""},
 	{ErrIncomplete, http.StatusBadRequest, "incomplete", ""},
 	{ErrDigest, http.StatusBadRequest, "digest-mismatch", ""},
@@ -72,7 +73,9 @@ func problemOf(c *gin.Context, err error) (d problem.Document, logged bool) {
 	detail := "The server failed. The request id leads to the reason in its log."
 	var own *requestError
 	var body *BodyError
-	if errors.As(err, &own) {
+	if d, ok := denied(err); ok {
+		status, kind, detail = d.Status, d.Slug, d.Detail
+	} else if errors.As(err, &own) {
 		status, kind, detail = own.status, own.kind, own.detail
 	} else if a := answerTo(err); a >= 0 {
 		status, kind, detail = answers[a].status, answers[a].kind, answers[a].detail
@@ -83,7 +86,7 @@ func problemOf(c *gin.Context, err error) (d problem.Document, logged bool) {
 		status, kind = http.StatusBadRequest, "incomplete"
 		detail = "The body broke off. Nothing was published; send the file again."
 	}
-	return problem.New(status, kind, detail, problem.RequestID(c.Writer.Header())), status >= 500
+	return problem.New(status, kind, detail, problem.RequestID(c.Writer.Header())), status >= 500 && kind != "quota-exceeded"
 }
 
 // told is an error's message as a sentence for the client.

@@ -30,6 +30,8 @@ type File struct {
 	Offer bool
 	Attributes
 	Condition catalog.Condition
+
+	room room // set by Publish
 }
 
 // likely is how many bytes f has as far as is known, -1 if nothing is.
@@ -118,7 +120,7 @@ const (
 )
 
 // Publish stores f and makes it the current version of its path. When it returns a Result the change is durable. Errors
-// wrap: object.ErrInvalid, fs.ErrNotExist (no such site), catalog.ErrPrecondition, catalog.ErrBusy, ErrTooLarge,
+// wrap: object.ErrInvalid, fs.ErrNotExist (no such site), catalog.ErrPrecondition, catalog.ErrBusy, catalog.ErrQuota, ErrTooLarge,
 // ErrIncomplete, ErrDigest, ErrUnsettled, an error of f.Body (as *BodyError), or one of package origin. Only after
 // ErrUnsettled may the file have changed.
 func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
@@ -126,7 +128,13 @@ func (p *Publisher) Publish(ctx context.Context, f File) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := mayWrite(ctx, f.Site, f.Path); err != nil {
+		return Result{}, err
+	}
 	if err := p.cfg.Catalog.Check(ctx, f.Site, f.Path, f.Condition); err != nil {
+		return Result{}, err
+	}
+	if f.room, err = p.room(ctx, f.Site, f.Path, f.Size); err != nil {
 		return Result{}, err
 	}
 	p.at(afterCheck)
@@ -205,6 +213,10 @@ func (p *Publisher) Rollback(ctx context.Context, site object.Site, path object.
 
 // record does the steps from reserve on. It no longer listens to ctx: the publisher may go away.
 func (p *Publisher) record(ctx context.Context, rec object.SiteRecord, kind EventKind, ch catalog.Change) (Result, error) {
+	if err := mayWrite(ctx, ch.Pointer.Site, ch.Pointer.Path); err != nil {
+		return Result{}, err
+	}
+	ch.Action = actions[kind]
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	if err := p.secureBlob(ctx, &ch); err != nil {

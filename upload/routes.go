@@ -121,6 +121,9 @@ func (p *Publisher) putFile(c *gin.Context) (f File, wait time.Duration, err err
 	if err := errors.Join(append([]error{terr, plainBody(c.Request)}, errs[:]...)...); err != nil {
 		return File{}, 0, first(err)
 	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		return File{}, 0, err
+	}
 	f.Body = p.body(c.Writer, c.Request)
 	return f, wait, nil
 }
@@ -157,6 +160,10 @@ func (p *Publisher) delete(c *gin.Context) {
 	}
 	if err := errors.Join(err, cerr, werr); err != nil {
 		p.fail(c, "read a DELETE", first(err))
+		return
+	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		p.fail(c, "delete", err)
 		return
 	}
 	if versions {
@@ -220,6 +227,10 @@ func (p *Publisher) post(c *gin.Context) {
 	to, verr := rollbackVersion(c)
 	if err := errors.Join(err, cerr, werr, verr); err != nil {
 		p.fail(c, "read a rollback", first(err))
+		return
+	}
+	if err := mayWrite(c.Request.Context(), site, path); err != nil {
+		p.fail(c, "roll back", err)
 		return
 	}
 	res, err := p.Rollback(c.Request.Context(), site, path, to, cond)

@@ -23,7 +23,7 @@ import (
 //
 // Where the protocol leaves a choice: an upload that has expired or was given up is 410 for Config.UploadTTL, then 404. Terminating
 // an upload that is finished forgets the upload; the file stays, as deleting it is another request. X-HTTP-Method-Override is
-// followed in requests that may change something, and not in a GET or HEAD, which the guard lets pass without asking where it comes from.
+// followed in requests that may change something, and not in a GET, HEAD or OPTIONS, which the guard lets pass without asking where it comes from.
 const (
 	tusProtocol   = "1.0.0"
 	tusExtensions = "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer,concatenation,expiration,termination"
@@ -55,7 +55,7 @@ func (p *Publisher) tusOptions(c *gin.Context) {
 func (p *Publisher) tusMethod(c *gin.Context) {
 	method := c.Request.Method
 	if m := c.GetHeader(methodOverride); m != "" {
-		if method == http.MethodGet || method == http.MethodHead {
+		if method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions {
 			p.fail(c, "read a request to an upload", refuse(http.StatusMethodNotAllowed, "method", "%s is followed in POST, PATCH, PUT and DELETE only.", methodOverride))
 			return
 		}
@@ -202,6 +202,9 @@ func (p *Publisher) tusDelete(c *gin.Context) {
 	row, err := p.tusRow(c)
 	if err == nil {
 		err = p.giveUp(c.Request.Context(), row.ID)
+	}
+	if err == nil {
+		err = p.noteGivenUp(c.Request.Context(), row)
 	}
 	if err != nil {
 		p.fail(c, "give up an upload", err)

@@ -149,8 +149,8 @@ func (u *resumable) concatenate(ids []object.UploadID) error {
 		all = append(all, one)
 		total += one.size
 	}
-	if total > u.p.cfg.MaxSize {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, total, u.p.cfg.MaxSize)
+	if err := u.p.welcome(ctx, u.state.Site, u.state.Path, total); err != nil {
+		return err
 	}
 	u.state.setLength(total)
 	body := &partials{ctx: ctx, p: u.p, left: all}
@@ -191,6 +191,9 @@ func (u *resumable) discardFinal(why error) error {
 // partial returns a partial upload that is complete, as an object.
 func (p *Publisher) partial(ctx context.Context, id object.UploadID) (partial, error) {
 	row, err := p.cfg.Catalog.Upload(ctx, id)
+	if err == nil {
+		err = p.owned(ctx, id) // else a key could read what another has sent
+	}
 	if err == nil {
 		err = p.expired(row)
 	}

@@ -73,8 +73,11 @@ func (p *Publisher) tusRequest(c *gin.Context) (creation, error) {
 		return r, err
 	}
 	r.state.Partial = r.concat.partial()
-	if err := p.lengthOf(c, &r); err != nil || r.state.Partial {
+	if err := p.lengthOf(c, &r); err != nil {
 		return r, err
+	}
+	if r.state.Partial {
+		return r, p.partRoom(c.Request.Context(), r.state.Length)
 	}
 	if r.state.Condition, err = condition(c.Request.Header); err != nil {
 		return r, err
@@ -84,6 +87,9 @@ func (p *Publisher) tusRequest(c *gin.Context) (creation, error) {
 	}
 	r.state.ID = newUploadID(r.state.Site, r.state.Path)
 	if _, err = p.publishable(c.Request.Context(), r.state.Site, r.state.Attributes); err != nil {
+		return r, err
+	}
+	if err = p.welcome(c.Request.Context(), r.state.Site, r.state.Path, r.state.Length); err != nil {
 		return r, err
 	}
 	return r, p.cfg.Catalog.Check(c.Request.Context(), r.state.Site, r.state.Path, r.state.Condition)

@@ -211,7 +211,7 @@ func TestBrowserSignsInAndOut(t *testing.T) {
 
 	// The key is revoked elsewhere: the page says that the session is over.
 	for _, k := range w.ring.List() {
-		if err := w.ring.Revoke(k.ID); err != nil {
+		if err := w.ring.Revoke(t.Context(), k.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

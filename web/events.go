@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/fleet"
+	"perigee/keys"
 	"perigee/purge"
 )
 
@@ -21,6 +22,8 @@ const (
 	heartbeat = 15 * time.Second
 	// streamFor is how long a stream lasts at most: then the browser comes again, and its session is looked at again.
 	streamFor = 10 * time.Minute
+	// keyEvery is how often a stream looks whether its key is still good.
+	keyEvery = time.Second
 	// writeTimeout is how long a client may take to accept one event.
 	writeTimeout = 10 * time.Second
 )
@@ -73,10 +76,13 @@ func (s *Server) sendFleet(sent *fleet.Snapshot, due bool) *fleet.Snapshot {
 	return snap
 }
 
-// events streams server-sent events: first "hello" and "fleet", then what happens. After "resync" the client must
+// events streams server-sent events: first "hello" and "fleet", then what happens, as far as it is the sender's: a key with
+// limits gets no "fleet". After "resync" the client must
 // fetch what it shows anew, because it was too slow and events were lost.
 func (s *Server) events(c *gin.Context) {
-	l := s.hub.join()
+	ctx := c.Request.Context()
+	id, _ := keys.FromContext(ctx)
+	l := s.hub.join(id.Whole(), id.Under)
 	if l == nil {
 		c.Header("Retry-After", "10")
 		fail(c, http.StatusServiceUnavailable, "busy", "Too many pages listen for live events, or the server is stopping. Try again later, or poll.")
@@ -89,19 +95,29 @@ func (s *Server) events(c *gin.Context) {
 	out := newEventWriter(c, s)
 	out.write([]byte("retry: 2000\n\n"))
 	out.write(frame("hello", gin.H{"version": s.cfg.Version}))
-	out.write(frame("fleet", s.fleetView(s.cfg.Fleet.Snapshot())))
+	s.writeFleet(l, out)
 	s.pump(c.Request.Context(), l, out)
 	out.release()
 }
 
-// pump writes what is queued for l until the client is gone, the hub is closed or streamFor is over.
+// writeFleet writes the fleet as it is now, to who may see it.
+func (s *Server) writeFleet(l *listener, out *eventWriter) {
+	if l.whole {
+		out.write(frame("fleet", s.fleetView(s.cfg.Fleet.Snapshot())))
+	}
+}
+
+// pump writes what is queued for l until the client is gone or its key is no longer good, the hub is closed or streamFor is over.
 func (s *Server) pump(ctx context.Context, l *listener, out *eventWriter) {
 	beat := s.cfg.Clock.NewTicker(heartbeat)
 	defer beat.Stop()
 	end := s.cfg.Clock.NewTimer(streamFor)
 	defer end.Stop()
-	for out.err == nil {
+	look := s.cfg.Clock.NewTicker(keyEvery)
+	defer look.Stop()
+	for out.err == nil && keys.Holds(ctx) {
 		select {
+		case <-look.C():
 		case <-ctx.Done():
 			return
 		case <-s.hub.done:
@@ -111,7 +127,7 @@ func (s *Server) pump(ctx context.Context, l *listener, out *eventWriter) {
 		case <-l.lost:
 			dropQueued(l)
 			out.write(frame("resync", gin.H{}))
-			out.write(frame("fleet", s.fleetView(s.cfg.Fleet.Snapshot())))
+			s.writeFleet(l, out)
 		case f := <-l.frames:
 			out.write(f)
 		case <-l.fleet:

@@ -123,7 +123,7 @@ func TestLoadAloneIsSent(t *testing.T) {
 
 func TestSlowListenerLosesEventsAndLearnsOfIt(t *testing.T) {
 	h := newHub()
-	l, quick := h.join(), h.join()
+	l, quick := h.join(true, everything), h.join(true, everything)
 	for i := range 3 * queueLen {
 		h.changed(purge.Record{Entry: purge.Entry{ID: "x", Kind: purge.KindSite, Site: testSite}}, time.Time{})
 		if i < queueLen {
@@ -164,7 +164,7 @@ func TestResync(t *testing.T) {
 func TestListenersAreBounded(t *testing.T) {
 	w, _ := newWorld(t, false)
 	var all []*listener
-	for l := w.server.hub.join(); l != nil; l = w.server.hub.join() {
+	for l := w.server.hub.join(true, everything); l != nil; l = w.server.hub.join(true, everything) {
 		all = append(all, l)
 	}
 	if len(all) != maxListeners {
@@ -222,7 +222,7 @@ func TestProve(t *testing.T) {
 		"late but in the end": {{proof(1, 2), 0, 1, 1}, {proof(2, 2), proofWindow, 1, 0}},
 	} {
 		h := newHub()
-		l := h.join()
+		l := h.join(true, everything)
 		h.changed(entry("a"), start)
 		<-l.frames // the change itself
 		for i, s := range steps {
@@ -234,7 +234,7 @@ func TestProve(t *testing.T) {
 		}
 	}
 	h := newHub()
-	h.join()
+	h.join(true, everything)
 	for range 3 * maxPending {
 		h.changed(entry("a"), start)
 	}
@@ -242,3 +242,6 @@ func TestProve(t *testing.T) {
 		t.Errorf("%d changes are watched", len(h.pending))
 	}
 }
+
+// everything is what a listener without limits sees.
+func everything(object.Site, string) bool { return true }

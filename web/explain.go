@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/fleet"
+	"perigee/keys"
 	"perigee/object"
 )
 
@@ -82,6 +83,9 @@ func (s *Server) explain(c *gin.Context) {
 	path, err := object.ParsePath(wanted)
 	if err != nil {
 		s.failWith(c, "read the path", err)
+		return
+	}
+	if !allow(c, keys.CheckUnder(c.Request.Context(), keys.ScopeRead, site, string(path))) {
 		return
 	}
 	ip, err := netip.ParseAddr(c.DefaultQuery("ip", c.RemoteIP()))

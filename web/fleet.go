@@ -4,11 +4,15 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/fleet"
+	"perigee/keys"
 	"perigee/purge"
 )
 
@@ -20,6 +24,7 @@ type fleetView struct {
 	Nodes []nodeView `json:"nodes"`
 	// Frozen is set while this is what was known last, because this process has lost touch with the fleet.
 	Frozen *fleet.Frozen `json:"frozen,omitempty" doc:"Set while this is what was known last, because the server has lost touch with the fleet"`
+	Next   string        `json:"next,omitempty" doc:"Cursor of the next page; absent on the last, and in events, which have every node"`
 }
 
 type nodeView struct {
@@ -54,7 +59,14 @@ func later(a, b purge.Position) purge.Position {
 }
 
 func (s *Server) fleet(c *gin.Context) {
-	c.JSON(http.StatusOK, s.fleetView(s.cfg.Fleet.Snapshot()))
+	after, limit, ok := paging(c, maxLimit)
+	if !ok || !allowWhole(c, keys.ScopeRead) {
+		return
+	}
+	v := s.fleetView(s.cfg.Fleet.Snapshot())
+	slices.SortFunc(v.Nodes, func(a, b nodeView) int { return strings.Compare(a.Node.Node, b.Node.Node) })
+	v.Nodes, v.Next = cutPage(v.Nodes, after, limit, func(n nodeView) string { return n.Node.Node })
+	c.JSON(http.StatusOK, v)
 }
 
 // drainOrder is an order that is on its way.
@@ -64,12 +76,25 @@ type drainOrder struct {
 }
 
 func (s *Server) drain(c *gin.Context, drain bool) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	node := c.Param("node")
 	if s.cfg.Fleet.Snapshot().Find(node) == nil {
 		fail(c, http.StatusNotFound, "not-found", "No node "+quoted(node)+" is known. GET /api/v1/fleet lists the nodes.")
 		return
 	}
+	done := catalog.AuditEntry{Action: catalog.NodeDrained, Object: node}
+	if !drain {
+		done.Action = catalog.NodeUndrained
+	}
 	err := s.cfg.Fleet.Drain(c.Request.Context(), node, drain)
+	if err != nil {
+		done.Outcome = catalog.OutcomeUnknown
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !s.note(c, done) {
+		return
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.failWith(c, "reach the node", err)
@@ -84,6 +109,9 @@ func (s *Server) drain(c *gin.Context, drain bool) {
 }
 
 func (s *Server) forget(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	node := c.Param("node")
 	n := s.cfg.Fleet.Snapshot().Find(node)
 	switch {
@@ -96,6 +124,9 @@ func (s *Server) forget(c *gin.Context) {
 	}
 	if err := s.cfg.Fleet.Forget(node); err != nil {
 		s.failWith(c, "forget the node", err)
+		return
+	}
+	if !s.note(c, catalog.AuditEntry{Action: catalog.NodeForgotten, Object: node}) {
 		return
 	}
 	s.cfg.Log.Info("node forgotten", "node", node, "request", requestID(c))

@@ -42,6 +42,9 @@ type listener struct {
 	frames chan []byte
 	fleet  chan struct{} // a newer fleet frame is there; several make one
 	lost   chan struct{} // frames were dropped; several make one
+
+	whole bool                                     // it may see the fleet
+	sees  func(site object.Site, path string) bool // and changes that concern this; "" is the whole site
 }
 
 // pendingProof is a change that is not yet effective everywhere.
@@ -49,6 +52,9 @@ type pendingProof struct {
 	id      string
 	since   time.Time
 	applied int // as last told to listeners
+
+	site object.Site // what it concerns
+	path string
 }
 
 func newHub() *hub {
@@ -67,14 +73,14 @@ func frame(event string, data any) []byte {
 	return append(out, "\n\n"...)
 }
 
-// join adds a listener; nil when there are too many or the hub is closed.
-func (h *hub) join() *listener {
+// join adds a listener that may see the fleet, or only changes; nil when there are too many or the hub is closed.
+func (h *hub) join(whole bool, sees func(site object.Site, path string) bool) *listener {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || len(h.listeners) >= maxListeners {
 		return nil
 	}
-	l := &listener{frames: make(chan []byte, queueLen), fleet: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
+	l := &listener{frames: make(chan []byte, queueLen), fleet: make(chan struct{}, 1), lost: make(chan struct{}, 1), whole: whole, sees: sees}
 	h.listeners[l] = struct{}{}
 	h.uploading.changed = h.uploading.changed || len(h.uploading.now) > 0 // the newcomer has not heard
 	return l
@@ -102,9 +108,12 @@ func (h *hub) busy() bool {
 	return len(h.listeners) > 0
 }
 
-// broadcast queues f for every listener; h.mu is held.
-func (h *hub) broadcast(f []byte) {
+// broadcast queues f, which concerns a path of a site, for every listener that may see it; h.mu is held.
+func (h *hub) broadcast(f []byte, site object.Site, path string) {
 	for l := range h.listeners {
+		if !l.sees(site, path) {
+			continue
+		}
 		select {
 		case l.frames <- f:
 		default:
@@ -127,7 +136,9 @@ func (h *hub) setFleet(f []byte) {
 	defer h.mu.Unlock()
 	h.fleet = f
 	for l := range h.listeners {
-		signal(l.fleet)
+		if l.whole {
+			signal(l.fleet)
+		}
 	}
 }
 
@@ -186,11 +197,12 @@ func (h *hub) changed(r purge.Record, now time.Time) {
 	if len(h.listeners) == 0 {
 		return
 	}
-	h.broadcast(frame(event, c))
+	path := string(c.Path) + string(c.Prefix) // it has one of the two, or neither
+	h.broadcast(frame(event, c), c.Site, path)
 	if len(h.pending) == maxPending {
 		h.pending = h.pending[1:]
 	}
-	h.pending = append(h.pending, pendingProof{id: r.ID, since: now})
+	h.pending = append(h.pending, pendingProof{id: r.ID, since: now, site: c.Site, path: path})
 	signal(h.kick)
 }
 
@@ -202,11 +214,15 @@ func (h *hub) prove(ask func(id string) (Proof, error), now time.Time) {
 	h.mu.Unlock()
 
 	var keep []pendingProof
-	var frames [][]byte
+	type told struct {
+		pendingProof
+		frame []byte
+	}
+	var frames []told
 	for _, w := range watched {
 		p, err := ask(w.id)
 		if err == nil && p.Applied > w.applied {
-			frames = append(frames, frame("proof", p))
+			frames = append(frames, told{w, frame("proof", p)})
 			w.applied = p.Applied
 		}
 		known := err == nil || errors.Is(err, fs.ErrNotExist) // not yet known is no reason to give up
@@ -220,6 +236,6 @@ func (h *hub) prove(ask func(id string) (Proof, error), now time.Time) {
 	h.pending = append(keep, h.pending...)
 	h.pending = h.pending[max(0, len(h.pending)-maxPending):]
 	for _, f := range frames {
-		h.broadcast(f)
+		h.broadcast(f.frame, f.site, f.path)
 	}
 }

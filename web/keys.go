@@ -1,14 +1,16 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/idempotency"
 	"perigee/keys"
 	"perigee/object"
 )
@@ -17,10 +19,10 @@ import (
 type Keys interface {
 	// List returns every key.
 	List() []keys.Key
-	// Create makes a key that ends at expires (zero: never) and returns it; nobody can read it again.
-	Create(name string, scopes []keys.Scope, expires time.Time) (string, keys.Key, error)
+	// Create makes a key and returns it; nobody can read it again. A request that breaks a rule wraps object.ErrInvalid.
+	Create(ctx context.Context, n keys.NewKey) (string, keys.Key, error)
 	// Revoke ends a key at once. An unknown id is fs.ErrNotExist.
-	Revoke(id string) error
+	Revoke(ctx context.Context, id string) error
 }
 
 // keyView is a key as the API shows it: not its hash, which is of no use to anyone who may ask.
@@ -30,71 +32,78 @@ type keyView struct {
 	Scopes  []keys.Scope `json:"scopes"`
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"`
+	keys.Limits
 }
 
-func viewOf(k keys.Key) keyView { return keyView{k.ID, k.Name, k.Scopes, k.Created, k.Expires} }
+func viewOf(k keys.Key) keyView {
+	return keyView{k.ID, k.Name, k.Scopes, k.Created, k.Expires, k.Limits}
+}
 
-// keyList is all keys.
-type keyList struct {
+// keyPage is a page of keys.
+type keyPage struct {
 	Keys []keyView `json:"keys"`
+	Next string    `json:"next" doc:"Cursor of the next page; empty on the last"`
 }
 
-// madeKey is a key with the secret that nobody can read again.
+// madeKey is a key that was just made.
 type madeKey struct {
 	keyView
-	Secret string `json:"key" doc:"The key itself; it is never shown again"`
+	Secret string `json:"key" doc:"The key itself. It is never shown again: a repetition of the request gets an empty one"`
 }
 
+// keys answers GET /api/v1/keys?cursor=&limit=, by id.
 func (s *Server) keys(c *gin.Context) {
-	list := []keyView{}
-	for _, k := range s.cfg.Keys.List() {
-		list = append(list, viewOf(k))
+	after, limit, ok := paging(c, maxLimit)
+	if !ok || !allowWhole(c, keys.ScopeAdmin) {
+		return
 	}
-	c.JSON(http.StatusOK, keyList{list})
+	all := s.cfg.Keys.List()
+	slices.SortFunc(all, func(a, b keys.Key) int { return strings.Compare(a.ID, b.ID) })
+	list, next := cutPage(all, after, limit, func(k keys.Key) string { return k.ID })
+	page := keyPage{Keys: make([]keyView, len(list)), Next: next}
+	for i, k := range list {
+		page.Keys[i] = viewOf(k)
+	}
+	c.JSON(http.StatusOK, page)
 }
 
 // newKey is the body of POST /api/v1/keys.
 type newKey struct {
 	Name    string    `json:"name" required:"true" doc:"Who uses it, 1 to 200 characters"`
-	Scopes  []string  `json:"scopes" required:"true" doc:"read, publish, purge or admin"`
+	Scopes  []string  `json:"scopes" doc:"read, publish, purge or admin; read alone if there are none"`
 	Expires time.Time `json:"expires" doc:"Never when absent"`
+	keys.Limits
 }
 
 func (s *Server) createKey(c *gin.Context) {
 	var body newKey
-	if !s.readJSON(c, &body) {
+	if !allowWhole(c, keys.ScopeAdmin) || !s.readJSON(c, &body) {
 		return
 	}
-	scopes, err := body.check(s.cfg.Clock.Now())
-	if err != nil {
-		s.failWith(c, "read the key", err)
-		return
+	n := keys.NewKey{Name: body.Name, Expires: body.Expires, Limits: body.Limits}
+	var err error
+	if len(body.Scopes) > 0 {
+		if n.Scopes, err = keys.ParseScopes(strings.Join(body.Scopes, ",")); err != nil {
+			s.failWith(c, "read the key", fmt.Errorf("key: %w: %v", object.ErrInvalid, err))
+			return
+		}
 	}
-	secret, k, err := s.cfg.Keys.Create(body.Name, scopes, body.Expires)
+	secret, k, err := s.cfg.Keys.Create(c.Request.Context(), n)
 	if err != nil {
 		s.failWith(c, "create the key", err)
 		return
 	}
 	s.cfg.Log.Info("API key created", "id", k.ID, "name", k.Name, "request", requestID(c))
+	if err := idempotency.Instead(c.Request.Context(), madeKey{keyView: viewOf(k)}); err != nil {
+		s.cfg.Log.Warn("the answer to a new key is not kept for a repetition", "err", err, "request", requestID(c))
+	}
 	c.JSON(http.StatusCreated, madeKey{viewOf(k), secret})
 }
 
-// check returns the scopes without repetitions. Errors wrap object.ErrInvalid.
-func (k newKey) check(now time.Time) ([]keys.Scope, error) {
-	if n := len(strings.TrimSpace(k.Name)); n == 0 || n > 200 || strings.ContainsFunc(k.Name, unicode.IsControl) {
-		return nil, fmt.Errorf("key: %w: give it a name of 1 to 200 characters that says who uses it", object.ErrInvalid)
-	}
-	if !k.Expires.IsZero() && !k.Expires.After(now) {
-		return nil, fmt.Errorf("key: %w: it would have expired already", object.ErrInvalid)
-	}
-	scopes, err := keys.ParseScopes(strings.Join(k.Scopes, ","))
-	if err != nil {
-		return nil, fmt.Errorf("key: %w: %v", object.ErrInvalid, err)
-	}
-	return scopes, nil
-}
-
 func (s *Server) revokeKey(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	id := c.Param("id")
 	for _, k := range s.cfg.Keys.List() {
 		if k.ID == id && k.Created.IsZero() {
@@ -102,7 +111,7 @@ func (s *Server) revokeKey(c *gin.Context) {
 			return
 		}
 	}
-	if err := s.cfg.Keys.Revoke(id); err != nil {
+	if err := s.cfg.Keys.Revoke(c.Request.Context(), id); err != nil {
 		s.failWith(c, "revoke the key", err)
 		return
 	}

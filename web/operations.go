@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/dnsgeo/steer"
 	"perigee/fleet"
 	"perigee/keys"
@@ -34,6 +35,7 @@ func (s *Server) Register(r gin.IRouter, d *openapi.Document) {
 		g.Handle(o.Method, o.Route(), need(keys.Scope(o.Scope)), h)
 	}
 	s.siteRoutes(route)
+	s.ledgerRoutes(route)
 	s.watchRoutes(route)
 	s.purgeRoutes(route)
 	s.contentRoutes(route)
@@ -71,12 +73,52 @@ func (s *Server) nameTypes(d *openapi.Document) {
 	openapi.Enum(d, fleet.Starting, fleet.Ready, fleet.Draining, fleet.Stopping)
 }
 
+// Parameters of lists.
+var (
+	pageCursor = openapi.Param{In: openapi.Query, Name: "cursor", Doc: "next of the page before"}
+	pageLimit  = openapi.Param{In: openapi.Query, Name: "limit", Doc: "How many at most", Type: 0, Limits: openapi.Schema{"minimum": 1, "maximum": maxLimit}}
+	ofSite     = openapi.Param{In: openapi.Query, Name: "site", Doc: "Only those of this site", Type: object.Site("")}
+)
+
+// ledgerRoutes are quotas, the audit log and past purges.
+func (s *Server) ledgerRoutes(route adder) {
+	route(openapi.Operation{
+		Method: http.MethodPatch, Path: "/api/v1/sites/{site}", ID: "setQuota", Tag: "sites", Scope: string(keys.ScopeAdmin),
+		Summary: "Set what a site may use", Doc: "0 or nothing is no limit. Bytes are those of all kept versions, files those that are live. Needs a key without limits.",
+		Body:     []openapi.Content{{Type: quotaBody{}}},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "Set", Content: openapi.Content{Type: catalog.Usage{}}}},
+		Problems: []problem.Kind{"invalid", "invalid-json", "too-large", "not-found"},
+	}, s.setQuota)
+	route(openapi.Operation{
+		Method: http.MethodPost, Path: "/api/v1/sites/{site}/recount", ID: "recount", Tag: "sites", Scope: string(keys.ScopeAdmin),
+		Summary: "Count anew what a site uses, and correct it", Doc: "Changes of the site wait meanwhile. Needs a key without limits.",
+		Answers:  []openapi.Answer{{Status: 200, Doc: "Counted", Content: openapi.Content{Type: recounted{}}}},
+		Problems: []problem.Kind{"invalid", "not-found"},
+	}, s.recount)
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: "/api/v1/audit", ID: "listAudit", Tag: "audit", Scope: string(keys.ScopeAdmin),
+		Summary: "Who changed what, the newest first", Doc: "A page may have fewer than limit: what the key may not see is left out.",
+		Params:   []openapi.Param{pageCursor, pageLimit, ofSite, {In: openapi.Query, Name: "key", Doc: "Only what was done with the key of this id"}},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "One page", Content: openapi.Content{Type: auditPage{}}}},
+		Problems: []problem.Kind{"invalid"},
+	}, s.audit)
+	route(openapi.Operation{
+		Method: http.MethodGet, Path: "/api/v1/purges", ID: "listPurges", Tag: "purges", Scope: string(keys.ScopeRead),
+		Summary: "Past purges, the newest first", Doc: "A page may have fewer than limit: what the key may not see is left out.",
+		Params:   []openapi.Param{pageCursor, pageLimit, ofSite},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "One page", Content: openapi.Content{Type: purgePage{}}}},
+		Problems: []problem.Kind{"invalid"},
+	}, s.purges)
+}
+
 func (s *Server) siteRoutes(route adder) {
 	record := openapi.Content{Type: object.SiteRecord{}}
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/sites", ID: "listSites", Tag: "sites", Scope: string(keys.ScopeRead),
-		Summary: "List the sites",
-		Answers: []openapi.Answer{{Status: 200, Doc: "All sites", Content: openapi.Content{Type: siteList{}}}},
+		Summary:  "List the sites",
+		Params:   []openapi.Param{pageCursor, pageLimit},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "One page of those the key may see, and what they use", Content: openapi.Content{Type: sitePage{}}}},
+		Problems: []problem.Kind{"invalid"},
 	}, s.sites)
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/sites", ID: "createSite", Tag: "sites", Scope: string(keys.ScopeAdmin),
@@ -154,7 +196,7 @@ func (s *Server) contentRoutes(route adder) {
 func (s *Server) fleetRoutes(route adder) {
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/fleet", ID: "getFleet", Tag: "fleet", Scope: string(keys.ScopeRead),
-		Summary: "The nodes as they are now",
+		Summary: "The nodes as they are now", Params: []openapi.Param{pageCursor, pageLimit}, Problems: []problem.Kind{"invalid"},
 		Answers: []openapi.Answer{{Status: 200, Doc: "The fleet", Content: openapi.Content{Type: fleetView{}}}},
 	}, s.fleet)
 	route(openapi.Operation{
@@ -211,8 +253,10 @@ func (s *Server) eventRoutes(route adder) {
 func (s *Server) keyRoutes(route adder) {
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/keys", ID: "listKeys", Tag: "keys", Scope: string(keys.ScopeAdmin),
-		Summary: "List the API keys, without their secrets",
-		Answers: []openapi.Answer{{Status: 200, Doc: "All keys", Content: openapi.Content{Type: keyList{}}}},
+		Summary:  "List the API keys, without their secrets",
+		Params:   []openapi.Param{pageCursor, pageLimit},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "One page", Content: openapi.Content{Type: keyPage{}}}},
+		Problems: []problem.Kind{"invalid"},
 	}, s.keys)
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/keys", ID: "createKey", Tag: "keys", Scope: string(keys.ScopeAdmin),

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -85,11 +86,15 @@ func (s *Server) page(c *gin.Context) {
 	defer cancel()
 	d := &pageData{
 		Style: s.assets.style, Icon: s.assets.icon, Script: s.assets.script, Licences: s.assets.licences, Version: s.cfg.Version,
-		CSRF: keys.CSRF(c.Request.Context()), Nodes: s.cfg.Fleet.Snapshot().Nodes, Now: s.cfg.Clock.Now(),
+		CSRF: keys.CSRF(c.Request.Context()), Now: s.cfg.Clock.Now(),
 	}
 	d.Uploaded, _ = strconv.Atoi(c.Query("uploaded")) // what is no number says nothing
-	if id, ok := keys.FromContext(c.Request.Context()); ok && id.Session {
+	id, _ := keys.FromContext(c.Request.Context())
+	if id.Session {
 		d.User = id.Name
+	}
+	if id.Whole() {
+		d.Nodes = s.cfg.Fleet.Snapshot().Nodes
 	}
 	sites, err := s.cfg.Sites.Sites(ctx)
 	if err != nil {
@@ -97,16 +102,26 @@ func (s *Server) page(c *gin.Context) {
 		d.SitesProblem = "The sites cannot be listed now. Try again in a moment; the log has the reason under request " + requestID(c) + "."
 	}
 	for _, r := range sites {
-		if r.Kind == object.Published {
+		if r.Kind == object.Published && id.Site(r.Site) {
 			d.Sites = append(d.Sites, r.Site)
 		}
 	}
 	d.Site = chooseSite(d.Sites, c.Query("site"))
-	if d.Files, err = s.cfg.Files.Recent(ctx, recentFiles); err != nil {
+	if d.Files, err = s.recent(ctx, &id); err != nil {
 		s.cfg.Log.Warn("page without files", "err", err, "request", requestID(c))
 		d.FilesProblem = "The files cannot be listed now. Try again in a moment; the log has the reason under request " + requestID(c) + "."
 	}
 	s.render(c, http.StatusOK, pageHTML, d)
+}
+
+// recent returns the newest files that the sender may see. Of a key with limits only the newest maxLimit of all sites are looked at.
+func (s *Server) recent(ctx context.Context, id *keys.Identity) ([]File, error) {
+	if id.Whole() {
+		return s.cfg.Files.Recent(ctx, recentFiles)
+	}
+	all, err := s.cfg.Files.Recent(ctx, maxLimit)
+	mine := slices.DeleteFunc(all, func(f File) bool { return !id.Under(f.Site, string(f.Path)) })
+	return mine[:min(len(mine), recentFiles)], err
 }
 
 // chooseSite returns the site asked for if it exists, else the first one, else "".

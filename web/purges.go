@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/keys"
 	"perigee/object"
 	"perigee/purge"
 )
@@ -90,6 +92,9 @@ func (s *Server) purge(c *gin.Context) {
 		return
 	}
 	wait, ok := waitParam(c)
+	if id, _ := keys.FromContext(c.Request.Context()); ok && !id.Site(site) { // before a purge of a host says which sites there are
+		ok = allow(c, keys.CheckSite(c.Request.Context(), keys.ScopePurge, site))
+	}
 	if !ok {
 		return
 	}
@@ -101,6 +106,9 @@ func (s *Server) purge(c *gin.Context) {
 	req, err := s.purgeRequest(ctx, site, body)
 	if err != nil {
 		s.failWith(c, "read the purge", err)
+		return
+	}
+	if !allow(c, mayPurge(ctx, site, req)) {
 		return
 	}
 	id, pos, err := s.cfg.Purges.Purge(ctx, site, req)
@@ -232,7 +240,41 @@ func (s *Server) awaitProof(ctx context.Context, id string, d time.Duration) (Pr
 	}
 }
 
+// mayPurge returns nil if the sender may purge all that req names. Tags and everything are the whole site's.
+func mayPurge(ctx context.Context, site object.Site, req PurgeRequest) error {
+	if req.All || len(req.Tags) > 0 {
+		return keys.CheckSite(ctx, keys.ScopePurge, site)
+	}
+	for _, p := range req.Paths {
+		if err := keys.CheckUnder(ctx, keys.ScopePurge, site, string(p)); err != nil {
+			return err
+		}
+	}
+	for _, p := range req.Prefixes {
+		if err := keys.CheckUnder(ctx, keys.ScopePurge, site, string(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seesChange returns nil if the sender may see the change of that id, else what a change that does not exist gives.
+func (s *Server) seesChange(ctx context.Context, id string) error {
+	if who, _ := keys.FromContext(ctx); who.Whole() {
+		return nil
+	}
+	site, path, err := s.cfg.Purges.Subject(ctx, id)
+	if err == nil && !keys.Seen(ctx, site, path) {
+		err = fmt.Errorf("change %s: %w", quoted(id), fs.ErrNotExist)
+	}
+	return err
+}
+
 func (s *Server) proof(c *gin.Context) {
+	if err := s.seesChange(c.Request.Context(), c.Param("id")); err != nil {
+		s.failWith(c, "look up the purge", err)
+		return
+	}
 	p, err := s.cfg.Purges.Proof(c.Param("id"))
 	if err != nil {
 		s.failWith(c, "look up the purge", err)

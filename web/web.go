@@ -39,6 +39,9 @@ type Purges interface {
 	// Purge records the order durably and returns its id and its position in the log; a zero position means that
 	// it could not be appended yet and will be. An unknown site is fs.ErrNotExist.
 	Purge(ctx context.Context, site object.Site, req PurgeRequest) (id string, pos purge.Position, err error)
+	// Subject returns what a change is about: its site, and the path, or the directory (ending in '/'); "" for more than
+	// that. One that is not known is fs.ErrNotExist.
+	Subject(ctx context.Context, id string) (site object.Site, path string, err error)
 	// Proof tells how far a purge, or any other change, named by its id in the log, has been applied. One that is
 	// unknown or too old to be remembered is fs.ErrNotExist.
 	Proof(id string) (Proof, error)
@@ -93,6 +96,7 @@ type Config struct {
 	Explainer Explainer
 	Files     Files
 	Contents  Contents
+	Ledger    Ledger
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
 	// Catalogue adds the routes of the catalogue's servers; nil leaves them out.
@@ -120,7 +124,7 @@ func New(cfg Config) (*Server, error) {
 		ok   bool
 	}{
 		{"Fleet", cfg.Fleet != nil}, {"Purges", cfg.Purges != nil}, {"Sites", cfg.Sites != nil},
-		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Contents", cfg.Contents != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
+		{"Explainer", cfg.Explainer != nil}, {"Files", cfg.Files != nil}, {"Contents", cfg.Contents != nil}, {"Ledger", cfg.Ledger != nil}, {"Clock", cfg.Clock != nil}, {"Log", cfg.Log != nil},
 	} {
 		if !need.ok {
 			return nil, errors.New("web: Config." + need.name + " is missing")
@@ -146,15 +150,27 @@ func Public(r *http.Request) bool {
 // need lets only requests through whose sender has the scope.
 func need(scope keys.Scope) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if err := keys.Check(c.Request.Context(), scope); err != nil {
-			var d *keys.Denied
-			if !errors.As(err, &d) {
-				d = &keys.Denied{Status: http.StatusForbidden, Slug: "forbidden", Title: "Forbidden", Detail: err.Error()}
-			}
-			c.Abort()
-			keys.WriteProblem(c.Writer, d)
-		}
+		allow(c, keys.Check(c.Request.Context(), scope))
 	}
+}
+
+// allow returns whether a check of package keys let the request through; if not, it has answered.
+func allow(c *gin.Context, err error) bool {
+	if err == nil {
+		return true
+	}
+	var d *keys.Denied
+	if !errors.As(err, &d) {
+		d = &keys.Denied{Status: http.StatusForbidden, Slug: "forbidden", Title: "Forbidden", Detail: err.Error()}
+	}
+	c.Abort()
+	keys.WriteProblem(c.Writer, d)
+	return false
+}
+
+// allowWhole is allow for what concerns the whole installation.
+func allowWhole(c *gin.Context, scope keys.Scope) bool {
+	return allow(c, keys.CheckWhole(c.Request.Context(), scope))
 }
 
 // harden sets the headers that every answer of the console and its API carries; pages and assets relax them.

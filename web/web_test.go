@@ -211,7 +211,7 @@ func TestKeysAreNeverShownTwice(t *testing.T) {
 	if status, _, body := w.do("GET", "/api/v1/keys", "", auth); status != 200 || !strings.Contains(body, made.ID) || strings.Contains(body, made.Key) || strings.Contains(body, "hash") {
 		t.Errorf("keys = %d %s", status, body)
 	}
-	for _, bad := range []string{`{"name":"","scopes":["read"]}`, `{"name":"x","scopes":[]}`, `{"name":"x","scopes":["root"]}`, `{"name":"x","scopes":["read"],"expires":"2001-01-01T00:00:00Z"}`} {
+	for _, bad := range []string{`{"name":"","scopes":["read"]}`, `{"name":"x","prefixes":["/a/"]}`, `{"name":"x","sites":["Not A Site"]}`, `{"name":"x","scopes":["root"]}`, `{"name":"x","scopes":["read"],"expires":"2001-01-01T00:00:00Z"}`} {
 		if status, h, body := w.do("POST", "/api/v1/keys", bad, auth); status != 400 {
 			t.Errorf("key %s = %d", bad, status)
 		} else {
@@ -283,7 +283,7 @@ func TestWithoutGuardNobodyGetsIn(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w, _ := newWorld(t, false)
-	whole := Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Clock: clock.System, Log: slog.New(slog.DiscardHandler)}
+	whole := Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Ledger: w.cat, Clock: clock.System, Log: slog.New(slog.DiscardHandler)}
 	if _, err := New(whole); err != nil {
 		t.Errorf("New of a whole Config: %v", err)
 	}

@@ -6,10 +6,14 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/dnsgeo/steer"
+	"perigee/keys"
 )
 
 // whatIf tells what draining or adding edges would move. It changes nothing.
 func (s *Server) whatIf(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeRead) {
+		return
+	}
 	change := steer.Change{Drain: c.QueryArray("drain")}
 	for _, text := range c.QueryArray("add") {
 		site, err := steer.ParseSite(text)

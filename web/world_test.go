@@ -20,6 +20,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/clock"
 	"perigee/dnsgeo/geo"
 	"perigee/dnsgeo/steer"
@@ -38,6 +39,7 @@ type world struct {
 	board   *fleet.Board
 	tracker *purge.Tracker
 	ring    *keys.Ring
+	cat     *catalog.Catalog // has the audit log, and no sites
 	server  *Server
 	http    *httptest.Server
 	url     string
@@ -72,12 +74,17 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 		t.Fatal(err)
 	}
 	if keyed {
-		if key, _, err = w.ring.Create("tester", []keys.Scope{keys.ScopeAdmin}, time.Time{}); err != nil {
+		if key, _, err = w.ring.Create(t.Context(), keys.NewKey{Name: "tester", Scopes: []keys.Scope{keys.ScopeAdmin}}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	w.cat, err = catalog.OpenSQLite(t.Context(), catalog.Config{File: filepath.Join(t.TempDir(), "c.db"), Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.cat.Close() })
 	w.server, err = New(Config{
-		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: w.ring,
+		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: w.ring, Ledger: w.cat,
 		Clock: clock.System, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 	})
 	if err != nil {
@@ -261,6 +268,16 @@ func (w *world) CreateSite(_ context.Context, r object.SiteRecord) (object.SiteR
 	w.sites = append(w.sites, r)
 	slices.SortFunc(w.sites, func(a, b object.SiteRecord) int { return cmp.Compare(a.Site, b.Site) })
 	return r, nil
+}
+
+// Subject implements Purges: every change of this world is about the whole of its site.
+func (w *world) Subject(_ context.Context, id string) (object.Site, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.entries[id]; !ok {
+		return "", "", fmt.Errorf("change %s: %w", id, fs.ErrNotExist)
+	}
+	return testSite, "", nil
 }
 
 func (w *world) UpdateSite(_ context.Context, r object.SiteRecord, match object.Version) (object.SiteRecord, error) {

@@ -33,7 +33,9 @@ func Run(t *testing.T, open Opener) {
 		{"list", testList}, {"list prefixes", testListPrefixes}, {"recent", testRecent}, {"versions", testVersions},
 		{"streamed uploads", testStreamed}, {"resumable uploads", testResumable}, {"leases", testLeases}, {"references", testReferenced},
 		{"outbox rows", testRows}, {"purges", testPurges}, {"purge limits", testPurgeLimits}, {"reopen", testReopen},
-		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext},
+		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext}, {"usage", testUsage}, {"quota", testQuota},
+		{"quota race", testQuotaRace}, {"audit", testAudit}, {"nothing to audit", testRefusedIsNotAudited}, {"requests once", testOnce},
+		{"one of many requests", testOnceOne}, {"list purges", testListPurges},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bench{t: t, ctx: t.Context(), open: open, clock: &steppedClock{Clock: clock.System}}

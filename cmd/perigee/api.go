@@ -96,6 +96,18 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 	return web.NewProof(id, at, p.Tracker.Proof(id, at, p.expected())), nil
 }
 
+// Subject implements web.Purges.
+func (p proofs) Subject(ctx context.Context, id string) (object.Site, string, error) {
+	r, err := p.catalog.Row(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	if r.Entry.Pointer != nil {
+		return r.Entry.Site, string(r.Entry.Pointer.Path), nil
+	}
+	return r.Entry.Site, string(r.Entry.Path) + string(r.Entry.Prefix), nil // it has one of the two, or neither
+}
+
 // contents erases what was published and tells of the collector.
 type contents struct {
 	*upload.Publisher

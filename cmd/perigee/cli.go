@@ -40,6 +40,7 @@ type cli struct {
 	Fleet   fleetCmd        `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
 	Watches watchesCmd      `cmd:"" group:"operate" help:"Say how bucket sites are watched."`
 	Keys    keysCmd         `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
+	Audit   auditCmd        `cmd:"" group:"operate" help:"Show who changed what."`
 	Catalog catalogCommands `cmd:"" group:"operate" help:"Show the servers of the catalogue, and move what they have."`
 	Geo     geoCmd          `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
 	Config  configCmd       `cmd:"" group:"operate" help:"Check and show the configuration."`

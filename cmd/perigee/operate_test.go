@@ -42,7 +42,7 @@ func TestKeys(t *testing.T) {
 	}
 	r = perigee(t, nil, "keys", "create", "--json", "--data", dir, "--name", "second").want(t, 0)
 	second := jsonLines[keyView](t, r.out)[0]
-	if second.Key == "" || !slices.Equal(second.Scopes, []keys.Scope{keys.ScopePublish}) {
+	if second.Key == "" || !slices.Equal(second.Scopes, []keys.Scope{keys.ScopeRead}) {
 		t.Errorf("%+v", second)
 	}
 	r = perigee(t, nil, "keys", "revoke", "--data", dir, id.ID).want(t, 0)

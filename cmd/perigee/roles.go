@@ -21,6 +21,7 @@ import (
 	"perigee/fleet/admin"
 	"perigee/fleet/bus"
 	"perigee/fleet/latency"
+	"perigee/idempotency"
 	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
@@ -106,6 +107,7 @@ type api struct {
 	r       *role
 	m       *member
 	ring    *keys.Ring
+	store   *noted
 	catalog *catalog.Catalog
 	writer  *origin.Writer
 	log     *bus.Log
@@ -113,6 +115,7 @@ type api struct {
 	mover   *catalog.Mover
 	pub     *upload.Publisher
 	console *web.Server
+	once    *idempotency.Keeper
 	watcher *watch.Watcher
 	node    string // names this process among those that watch
 	// prepared is closed when bucket and default site are there.
@@ -128,7 +131,8 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 		host = "api"
 	}
 	a.node = host + "-" + rand.Text()[:8]
-	a.ring, err = keys.Open(keys.Config{File: r.cfg.API.KeysFile, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
+	a.store = &noted{FileStore: keys.NewFileStore(r.cfg.API.KeysFile)}
+	a.ring, err = keys.Open(keys.Config{Store: a.store, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,6 +158,7 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	r.start("publishing", a.publish)
 	r.start("moves of the catalogue", a.mover.Run)
 	r.start("live events", a.console.Run)
+	r.start("retention", a.expire)
 	r.start("watching of buckets", a.watcher.Run)
 	if r.events != nil {
 		r.start("events of the storage", func(ctx context.Context) error { return r.events.run(ctx, a.watcher.Take, r) })
@@ -177,6 +182,10 @@ func (a *api) build(ctx context.Context) error {
 		return err
 	}
 	r.onStop("catalogue", a.catalog.Close)
+	a.store.log = a.catalog
+	if a.once, err = idempotency.New(idempotency.Config{Store: a.catalog, Clock: r.clock, Log: r.log, Skip: upload.Resumes}); err != nil {
+		return err
+	}
 	reader, err := origin.NewReader(r.bucket())
 	if err != nil {
 		return err
@@ -229,7 +238,7 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Catalogue: slots{a.catalog}, Watches: a.watcher,
+		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Catalogue: slots{a.catalog}, Watches: a.watcher,
 		Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
@@ -267,6 +276,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	guard, err := keys.NewGuard(keys.GuardConfig{
 		Ring: a.ring, Listen: ln.Addr().String(), PublicURL: c.API.PublicURL, SessionKey: session, SessionFor: c.API.Session.Std(),
 		Public: web.Public, LoginPage: web.LoginPath, Clock: a.r.clock, Log: a.r.log,
+		Rates: keys.Rates{Requests: float64(c.API.Rate.Requests), Bytes: float64(c.API.Rate.Bytes), Refused: float64(c.API.Rate.Refused), Burst: c.API.Rate.Burst.Std()},
 	})
 	if err != nil {
 		return nil, err
@@ -278,7 +288,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	engine.Use(a.pub.Consistency)
 	a.pub.Register(engine, d)
 	a.console.Register(engine, d)
-	return a.withEvents(guard.Wrap(engine)), nil
+	return a.withEvents(guard.Wrap(known(a.once.Wrap(engine)))), nil
 }
 
 // sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart.

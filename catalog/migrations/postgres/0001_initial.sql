@@ -103,6 +103,7 @@ CREATE TABLE versions (
 	path      TEXT COLLATE "C" NOT NULL,
 	version   TEXT COLLATE "C" NOT NULL,
 	blob      TEXT COLLATE "C" NOT NULL, -- key in the bucket; empty in a tombstone
+	size      BIGINT NOT NULL,
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
 	PRIMARY KEY (slot, site, path, version)
@@ -130,6 +131,9 @@ CREATE TABLE reservations (
 	prev_etag    TEXT NOT NULL,
 	holder       TEXT COLLATE "C" NOT NULL, -- the run of the program that took it
 	expires      BIGINT NOT NULL,
+	begun         TEXT NOT NULL, -- who ordered the change
+	charged_bytes BIGINT NOT NULL, -- what site_usage holds for it
+	charged_files BIGINT NOT NULL,
 	PRIMARY KEY (slot, site, path)
 );
 CREATE INDEX reservations_upload ON reservations (upload);
@@ -202,6 +206,7 @@ CREATE TABLE uploads (
 	lessee    TEXT COLLATE "C" NOT NULL,    -- the run of the program that has, or had, the lease
 	leased    BIGINT NOT NULL, -- until when; 0 once released
 	wanted    BIGINT NOT NULL, -- 1 when another run asks for the lease
+	owner     TEXT COLLATE "C" NOT NULL, -- id of the API key that began it
 	PRIMARY KEY (slot, id)
 );
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
@@ -233,4 +238,74 @@ CREATE TABLE purges (
 	created   BIGINT NOT NULL
 );
 CREATE INDEX hosts_site ON hosts (site);
-CREATE INDEX purges_created ON purges (created);
+CREATE INDEX purges_created ON purges (created, id);
+CREATE INDEX purges_site ON purges (site, created, id);
+
+-- What sites may use; 0 is no limit. On the home server.
+CREATE TABLE site_quota (
+	site      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	max_bytes BIGINT NOT NULL,
+	max_files BIGINT NOT NULL,
+	max_file  BIGINT NOT NULL, -- bytes of one file
+	max_form  BIGINT NOT NULL  -- files of one form
+);
+
+-- What sites use, as far as this server was told, and its share of their quotas. Before anybody has divided, the share is 0.
+CREATE TABLE site_usage (
+	site        TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	bytes       BIGINT NOT NULL,
+	files       BIGINT NOT NULL,
+	share_bytes BIGINT, -- of the quota; NULL is no limit
+	share_files BIGINT
+);
+
+CREATE TABLE audit (
+	id       TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- sorts by time
+	at       BIGINT NOT NULL,
+	key_id   TEXT COLLATE "C" NOT NULL,
+	key_name TEXT COLLATE "C" NOT NULL,
+	method   TEXT COLLATE "C" NOT NULL,
+	request  TEXT COLLATE "C" NOT NULL,
+	remote   TEXT COLLATE "C" NOT NULL,
+	action   TEXT COLLATE "C" NOT NULL,
+	site     TEXT COLLATE "C" NOT NULL,
+	object   TEXT COLLATE "C" NOT NULL,
+	outcome  TEXT COLLATE "C" NOT NULL,
+	detail   TEXT COLLATE "C" NOT NULL,
+	once     TEXT COLLATE "C" NOT NULL -- the idempotency record of its request
+);
+CREATE INDEX audit_once ON audit (once, id) WHERE once <> '';
+CREATE INDEX audit_site ON audit (site, id);
+CREATE INDEX audit_key ON audit (key_id, id);
+
+-- Requests that may be sent again, by a hash of API key and idempotency key.
+CREATE TABLE idempotency (
+	id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	owner       TEXT COLLATE "C" NOT NULL,
+	fingerprint TEXT COLLATE "C" NOT NULL,
+	state       TEXT COLLATE "C" NOT NULL,
+	series      TEXT COLLATE "C" NOT NULL, -- names it in the audit log
+	run         TEXT COLLATE "C" NOT NULL,
+	holder      TEXT COLLATE "C" NOT NULL,
+	created     BIGINT NOT NULL,
+	ends        BIGINT NOT NULL, -- when a running one counts as abandoned
+	status      BIGINT NOT NULL,
+	header      TEXT COLLATE "C" NOT NULL,
+	body        TEXT COLLATE "C" NOT NULL,
+	body_hash   TEXT COLLATE "C" NOT NULL,
+	body_read   BIGINT NOT NULL,
+	body_ended  BIGINT NOT NULL
+);
+CREATE INDEX idempotency_created ON idempotency (created);
+CREATE INDEX idempotency_owner ON idempotency (owner, created);
+
+CREATE TABLE api_keys (
+	id     TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	added  BIGINT NOT NULL, -- number of the change that added it
+	record TEXT COLLATE "C" NOT NULL
+);
+
+CREATE TABLE api_key_changes (
+	changes BIGINT NOT NULL
+);
+INSERT INTO api_key_changes (changes) VALUES (0);

@@ -92,6 +92,7 @@ CREATE TABLE versions (
 	path      TEXT NOT NULL,
 	version   TEXT NOT NULL,
 	blob      TEXT NOT NULL, -- key in the bucket; empty in a tombstone
+	size      INTEGER NOT NULL,
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
 	PRIMARY KEY (slot, site, path, version)
@@ -109,6 +110,9 @@ CREATE TABLE reservations (
 	prev_etag    TEXT NOT NULL,
 	holder       TEXT NOT NULL, -- the run of the program that took it
 	expires      INTEGER NOT NULL,
+	begun         TEXT NOT NULL, -- who ordered the change
+	charged_bytes INTEGER NOT NULL, -- what site_usage holds for it
+	charged_files INTEGER NOT NULL,
 	PRIMARY KEY (slot, site, path)
 ) WITHOUT ROWID;
 CREATE INDEX reservations_upload ON reservations (upload);
@@ -181,6 +185,7 @@ CREATE TABLE uploads (
 	lessee    TEXT NOT NULL,    -- the run of the program that has, or had, the lease
 	leased    INTEGER NOT NULL, -- until when; 0 once released
 	wanted    INTEGER NOT NULL, -- 1 when another run asks for the lease
+	owner     TEXT NOT NULL, -- id of the API key that began it
 	PRIMARY KEY (slot, id)
 ) WITHOUT ROWID;
 CREATE INDEX uploads_expires ON uploads (expires) WHERE kind <> 'streamed';
@@ -211,4 +216,74 @@ CREATE TABLE purges (
 	request   TEXT NOT NULL,
 	created   INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX purges_created ON purges (created);
+CREATE INDEX purges_created ON purges (created, id);
+CREATE INDEX purges_site ON purges (site, created, id);
+
+-- What sites may use; 0 is no limit. On the home server.
+CREATE TABLE site_quota (
+	site      TEXT NOT NULL PRIMARY KEY,
+	max_bytes INTEGER NOT NULL,
+	max_files INTEGER NOT NULL,
+	max_file  INTEGER NOT NULL, -- bytes of one file
+	max_form  INTEGER NOT NULL  -- files of one form
+) WITHOUT ROWID;
+
+-- What sites use, as far as this server was told, and its share of their quotas. Before anybody has divided, the share is 0.
+CREATE TABLE site_usage (
+	site        TEXT NOT NULL PRIMARY KEY,
+	bytes       INTEGER NOT NULL,
+	files       INTEGER NOT NULL,
+	share_bytes INTEGER, -- of the quota; NULL is no limit
+	share_files INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+	id       TEXT NOT NULL PRIMARY KEY, -- sorts by time
+	at       INTEGER NOT NULL,
+	key_id   TEXT NOT NULL,
+	key_name TEXT NOT NULL,
+	method   TEXT NOT NULL,
+	request  TEXT NOT NULL,
+	remote   TEXT NOT NULL,
+	action   TEXT NOT NULL,
+	site     TEXT NOT NULL,
+	object   TEXT NOT NULL,
+	outcome  TEXT NOT NULL,
+	detail   TEXT NOT NULL,
+	once     TEXT NOT NULL -- the idempotency record of its request
+) WITHOUT ROWID;
+CREATE INDEX audit_once ON audit (once, id) WHERE once <> '';
+CREATE INDEX audit_site ON audit (site, id);
+CREATE INDEX audit_key ON audit (key_id, id);
+
+-- Requests that may be sent again, by a hash of API key and idempotency key.
+CREATE TABLE idempotency (
+	id          TEXT NOT NULL PRIMARY KEY,
+	owner       TEXT NOT NULL,
+	fingerprint TEXT NOT NULL,
+	state       TEXT NOT NULL,
+	series      TEXT NOT NULL, -- names it in the audit log
+	run         TEXT NOT NULL,
+	holder      TEXT NOT NULL,
+	created     INTEGER NOT NULL,
+	ends        INTEGER NOT NULL, -- when a running one counts as abandoned
+	status      INTEGER NOT NULL,
+	header      TEXT NOT NULL,
+	body        TEXT NOT NULL,
+	body_hash   TEXT NOT NULL,
+	body_read   INTEGER NOT NULL,
+	body_ended  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX idempotency_created ON idempotency (created);
+CREATE INDEX idempotency_owner ON idempotency (owner, created);
+
+CREATE TABLE api_keys (
+	id     TEXT NOT NULL PRIMARY KEY,
+	added  INTEGER NOT NULL, -- number of the change that added it
+	record TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE api_key_changes (
+	changes INTEGER NOT NULL
+);
+INSERT INTO api_key_changes (changes) VALUES (0);
