@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/keys"
 	"perigee/origin/watch"
 	"perigee/problem"
 )
@@ -26,6 +27,9 @@ type Watches interface {
 
 // watches answers GET /api/v1/watches.
 func (s *Server) watches(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeRead) {
+		return
+	}
 	list := []watch.Status{}
 	if s.cfg.Watches != nil {
 		var err error
