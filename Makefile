@@ -61,7 +61,7 @@ bench: build ## edge and DNS server beside the peers that are installed; then ho
 bench-peers: ## caches and DNS servers from Debian, to compare with; nothing of them is left running
 	scripts/install-peers
 
-soak: build ## a long proof: NAME=crash, damage, objects, herd or uploads; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs
+soak: build ## a long proof: NAME=crash, damage, objects, herd, uploads or catalogue; SOAK="-cycles 200 -seed 1"; the result goes into docs/proofs
 	go build -o bin/soak ./soak
 	bin/soak $(NAME) $(SOAK)
 

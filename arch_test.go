@@ -29,7 +29,7 @@ var house = rules{
 			"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/minio/minio-go", "github.com/versity/versitygw"}},
 		{what: "a DNS library", only: []string{"dnsgeo", "dnsgeo/sign", "e2e/..."}, imports: []string{"github.com/miekg/dns"}},
 		{what: "an mmdb reader", only: []string{"dnsgeo/geo", "dnsgeo/geo/geotest", "e2e/...", "bench/dns"}, imports: []string{"github.com/oschwald", "github.com/maxmind"}},
-		{what: "PostgreSQL", only: []string{"catalog/..."}, imports: []string{"github.com/jackc"}},
+		{what: "PostgreSQL", only: []string{"catalog/...", "e2e/..."}, imports: []string{"github.com/jackc"}},
 		{what: "NATS", only: []string{"fleet/bus"}, imports: []string{"github.com/nats-io"}},
 		{what: "gin", only: []string{"upload/...", "web/...", "cmd/..."}, imports: []string{"github.com/gin-gonic", "github.com/gin-contrib"}},
 		{what: "fiber, which versitygw is built on", only: []string{"origin/embedded"}, imports: []string{"github.com/gofiber"}},

@@ -157,7 +157,7 @@ func (s *server) expiredClaims(ctx context.Context, limit int) ([]expired, error
 		}
 		e.hash, err = object.ParseHash(hash)
 		return e, err
-	}, `SELECT hash, blob, holder FROM claims WHERE expires <= $1 ORDER BY expires LIMIT $2`, s.cfg.Clock.Now().UnixMicro(), page(limit))
+	}, `SELECT hash, blob, holder FROM claims WHERE expires <= $1 ORDER BY expires LIMIT $2`, s.now().UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list expired claims: %w", err)
 	}
@@ -170,7 +170,7 @@ func (s *server) expireClaim(ctx context.Context, e expired) error {
 			return ignoreMissing(err)
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM claims`+thisBlob+` AND holder = $4 AND expires <= $5`,
-			append(blobKey(e.hash, e.blob), e.holder, s.cfg.Clock.Now().UnixMicro())...); err != nil {
+			append(blobKey(e.hash, e.blob), e.holder, s.now().UnixMicro())...); err != nil {
 			return err
 		}
 		return s.condemnUnused(ctx, tx, e.hash, e.blob)
@@ -271,7 +271,7 @@ func (s *server) moveBlob(ctx context.Context, seen Blob, to BlobState) (now Blo
 		}
 		query, args := `DELETE FROM blobs`+thisBlob+unused, blobKey(seen.Hash, seen.Key)
 		if to != "" {
-			b.State, b.Since = to, fromMicros(max(s.cfg.Clock.Now().UnixMicro(), b.Since.UnixMicro()+1))
+			b.State, b.Since = to, fromMicros(max(s.now().UnixMicro(), b.Since.UnixMicro()+1))
 			query, args = `UPDATE blobs SET state = $4, since = $5`+thisBlob+unused, append(args, to, b.Since.UnixMicro())
 		}
 		res, err := tx.ExecContext(ctx, query, args...)
@@ -355,7 +355,7 @@ func (s *server) countWaning(ctx context.Context) ([]stateCounts, error) {
 	rows, err := collect(ctx, s.newest(), func(sc scanner) (r stateCounts, err error) {
 		err = sc.Scan(&r.state, &r.Blobs, &r.Bytes)
 		return r, err
-	}, `SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM blobs WHERE state <> 'live' GROUP BY state`)
+	}, `SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE state <> 'live' GROUP BY state`)
 	if err != nil {
 		return nil, fmt.Errorf("count blobs: %w", err)
 	}

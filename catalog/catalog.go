@@ -23,6 +23,7 @@ type Catalog struct {
 	layout  atomic.Pointer[layout]
 	// ordered has a value when there may be new moves.
 	ordered chan struct{}
+	lookups *lookups // nil if nothing is kept in memory
 
 	mu sync.Mutex
 	// waiters are closed when a reservation of the path ends.
@@ -47,6 +48,9 @@ func newCatalog(cfg Config, home *server, others ...*member) *Catalog {
 	}
 	for i, m := range c.members {
 		m.index, m.clock = i, cfg.Clock
+	}
+	if home.lease != nil {
+		c.lookups = newLookups(cfg)
 	}
 	return c
 }
@@ -158,6 +162,20 @@ func (c *Catalog) Rows(ctx context.Context, after string, limit int) ([]Row, err
 			return out, nil
 		}
 	}
+}
+
+// appendedElsewhere returns a channel that is closed when another process may have appended the entry; nil where there is no
+// other.
+func (c *Catalog) appendedElsewhere(ctx context.Context, entry string) (<-chan struct{}, error) {
+	m, _, err := c.ofEntry(entry)
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.changedRows(), nil
 }
 
 // Row returns the row of the outbox that has the log entry of that id; fs.ErrNotExist if there is none.

@@ -160,6 +160,8 @@ type change struct {
 	times int64
 }
 
+const changedQuery = `SELECT kind, a, b, times FROM changed WHERE slot = $1 LIMIT $2`
+
 // catchUp copies units that changed since they were copied, until at most enough are left.
 func (v *moving) catchUp(ctx context.Context, enough int) error {
 	for {
@@ -167,7 +169,7 @@ func (v *moving) catchUp(ctx context.Context, enough int) error {
 			c := change{unit: unit{slot: v.slot}}
 			err := s.Scan(&c.kind, &c.a, &c.b, &c.times)
 			return c, err
-		}, `SELECT kind, a, b, times FROM changed WHERE slot = $1 LIMIT $2`, v.slot, copyBatch)
+		}, changedQuery, v.slot, copyBatch)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@
 //	Commit    file, version, outbox row, end of the reservation
 //	Release   in place of Commit, when the bucket was certainly not changed
 //
-// A publisher that dies in between leaves its reservation. Stale finds it, and whoever settles it looks at the
+// A publisher that dies in between leaves its reservation. Stale finds it, and whoever settles it makes it his own
+// (TakeOver), so that nobody else does, and looks at the
 // bucket: if p/ names the reserved version it is rolled forward (Commit), else back (Release). Adopt takes in a
 // pointer that the bucket has and the catalogue does not.
 //
@@ -34,12 +35,25 @@
 //
 // OpenSQLite opens the embedded catalogue: one connection that writes, a few that read, every commit synced
 // (PRAGMA synchronous=FULL). One process at a time may have it open; that is enforced with a lock on a file beside
-// it, because a reservation of another run of the program counts as abandoned. The SQL is kept to what PostgreSQL
-// understands as well. Catalog starts no goroutine that outlives a call; Outbox.Run and Mover.Run are long calls.
+// it, because a reservation of another run of the program counts as abandoned. It starts no goroutine.
+//
+// OpenPostgres opens a catalogue in PostgreSQL, which any number of processes may share: each run has a lease there, and what
+// it holds counts as abandoned when that has ended (runs.go). Reads may go to replicas, never so that a writer would miss
+// what it wrote (Session, replicas.go), and be answered from memory (lookups.go). The SQL is one for both databases.
+// OpenPostgres starts the goroutines that prolong the lease, watch the replicas and hear of other processes; Close ends
+// them. Outbox.Run is one long call in either case; of several processes one drains (drainer.mayDrain).
+//
+// Transactions in SQLite come one after the other. In PostgreSQL they are READ COMMITTED: each statement sees what is
+// committed when it begins, so a row that was read may be another one when it is written. A transaction therefore first
+// writes the row that makes it alone (the reservation of a path, with ON CONFLICT DO NOTHING), or writes on the condition
+// that the row is still the one it read (WHERE version = …), and begins again when it is not. Ids of the outbox are given in
+// another order than that of the commits; what is pending is found by its state, so that nothing is skipped, and in the
+// order of ids, which keeps what was committed before something else began before it.
 //
 // When a server does not answer, what is on others is served: errors about what it has wrap ErrUnavailable, listings come
-// with a PartialError that names what they lack. It is opened when it comes back.
+// with a PartialError that names what they lack. It is opened when it comes back. Mover.Run is a long call, too.
 //
 // On failure: an operation that returns an error has changed nothing, except that a Commit whose context ended or
-// whose disk failed may have been done; doing it again is safe and answers as the first would have.
+// whose disk failed may have been done; doing it again is safe and answers as the first would have. On PostgreSQL that is
+// done here: conflicts, deadlocks and lost connections are tried again for two seconds, then the error wraps ErrUnavailable.
 package catalog

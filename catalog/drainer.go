@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"time"
 )
@@ -10,6 +12,8 @@ import (
 type drainer struct {
 	outbox *Outbox
 	server *server
+	// lead is the connection that holds the right to drain, of PostgreSQL; nil while another process has it.
+	lead *sql.Conn
 }
 
 // errNoPosition is what a log must not answer.
@@ -29,8 +33,13 @@ const (
 func (d *drainer) run(ctx context.Context) {
 	poll := d.outbox.cfg.Clock.NewTicker(outboxPoll)
 	defer poll.Stop()
+	defer d.resign()
 	for {
-		more, err := d.drain(ctx)
+		mine, err := d.mayDrain(ctx)
+		more := false
+		if mine {
+			more, err = d.drain(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -46,6 +55,49 @@ func (d *drainer) run(ctx context.Context) {
 		case <-poll.C():
 		}
 	}
+}
+
+// mayDrain reports whether this process drains the server, and applies for it if nobody does. The right is an advisory
+// lock of PostgreSQL on a connection that is held: when its process dies, or the line to it, the server gives it to the next
+// who asks, within outboxPoll.
+//
+// It saves work and keeps nothing right. Two that drain at a time, because one does not know yet that it has lost its
+// connection, append no entry twice (the log knows its id) and in no other order than one alone: each appends in the order
+// of the rows it sees, and whoever sees a row also sees every row that was committed before that one's transaction began.
+func (d *drainer) mayDrain(ctx context.Context) (bool, error) {
+	if d.server.lease == nil {
+		return true, nil
+	}
+	ctx, cancel := d.server.bounded(ctx)
+	defer cancel()
+	if d.lead != nil {
+		if _, err := d.lead.ExecContext(ctx, `SELECT 1`); err == nil {
+			return true, nil
+		}
+		d.resign()
+	}
+	c, err := d.server.write.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	var got bool
+	if err := c.QueryRowContext(ctx, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))`, "perigee outbox "+d.server.id).Scan(&got); err != nil || !got {
+		return false, errors.Join(err, c.Close())
+	}
+	d.lead = c
+	d.outbox.cfg.Log.Debug("this process empties the outbox", "catalogue", d.server.id)
+	return true, nil
+}
+
+// resign lets another process drain.
+func (d *drainer) resign() {
+	if d.lead == nil {
+		return
+	}
+	// The connection ends, and the lock with it: back in the pool it would keep it.
+	_ = d.lead.Raw(func(any) error { return driver.ErrBadConn })
+	_ = d.lead.Close()
+	d.lead = nil
 }
 
 // drain appends one batch; more says that there may be another one.

@@ -89,6 +89,9 @@ func unreachable(err error) bool {
 		}
 		return false
 	}
+	if fateOf(err) == away && !errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
 	var network net.Error
 	return errors.As(err, &network) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) ||

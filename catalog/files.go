@@ -1,9 +1,13 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"unicode/utf8"
 
 	"perigee/object"
@@ -18,7 +22,7 @@ type File struct {
 
 // file is Catalog.File of this server.
 func (s *server) file(ctx context.Context, site object.Site, path object.Path) (File, slotState, error) {
-	f, state, err := ownedRow(ctx, s.read, scanFile, fileQuery, object.SlotOf(site, path), site, path)
+	f, state, err := rowIn(ctx, s, look, scanFile, fileQuery, object.SlotOf(site, path), site, path)
 	if err != nil {
 		return File{}, state, fmt.Errorf("file %s of site %s: %w", path, site, err)
 	}
@@ -29,9 +33,9 @@ func (s *server) file(ctx context.Context, site object.Site, path object.Path) (
 const (
 	fileQuery = `SELECT slots.state, files.slot, files.pointer, files.etag FROM slots
 		LEFT JOIN files ON files.slot = slots.slot AND files.site = $2 AND files.path = $3 WHERE slots.slot = $1`
-	versionsQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
-		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version < $4
-		WHERE slots.slot = $1 ORDER BY versions.version DESC LIMIT $5`
+	versionsQuery = `SELECT slots.state, v.slot, v.pointer FROM slots LEFT JOIN (SELECT slot, pointer FROM versions
+		WHERE slot = $1 AND site = $2 AND path = $3 AND version < $4 ORDER BY version DESC LIMIT $5) AS v ON v.slot = slots.slot
+		WHERE slots.slot = $1`
 	versionQuery = `SELECT slots.state, versions.slot, versions.pointer FROM slots
 		LEFT JOIN versions ON versions.slot = slots.slot AND versions.site = $2 AND versions.path = $3 AND versions.version = $4
 		WHERE slots.slot = $1`
@@ -67,7 +71,9 @@ const (
 
 // listFiles is Catalog.ListFiles of what this server has.
 func (s *server) listFiles(ctx context.Context, site object.Site, prefix string, after object.Path, limit int) ([]File, *possession, error) {
+	from := after
 	return owned(ctx, s, limit, slotOfFile, func(ctx context.Context, q querier, last []File) ([]File, error) {
+		after := from
 		if len(last) > 0 {
 			after = last[len(last)-1].Pointer.Path
 		}
@@ -103,7 +109,9 @@ const recentQuery = `SELECT pointer, etag FROM files WHERE state = 'live' ORDER 
 func (s *server) recent(ctx context.Context, limit int) ([]File, *possession, error) {
 	seen := 0
 	return owned(ctx, s, limit, slotOfFile, func(ctx context.Context, q querier, last []File) ([]File, error) {
-		seen += len(last)
+		if seen += len(last); last == nil {
+			seen = 0 // it begins, perhaps again at another server
+		}
 		return collect(ctx, q, scanFile, recentQuery, limit, seen)
 	})
 }
@@ -113,16 +121,18 @@ func (s *server) versions(ctx context.Context, site object.Site, path object.Pat
 	if before == "" {
 		before = "~" // greater than every version
 	}
-	ps, state, err := ownedRows(ctx, s.read, scanPointer, versionsQuery, object.SlotOf(site, path), site, path, before, page(limit))
-	if err != nil {
+	ps, state, err := rowsIn(ctx, s, look, scanPointer, versionsQuery, object.SlotOf(site, path), site, path, before, page(limit))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, state, fmt.Errorf("versions of %s of site %s: %w", path, site, err)
 	}
+	// The join need not keep the order in which they were found.
+	slices.SortFunc(ps, func(a, b object.Pointer) int { return cmp.Compare(b.Version, a.Version) })
 	return ps, state, nil
 }
 
 // version is Catalog.Version of this server.
 func (s *server) version(ctx context.Context, site object.Site, path object.Path, v object.Version) (object.Pointer, slotState, error) {
-	p, state, err := ownedRow(ctx, s.read, scanPointer, versionQuery, object.SlotOf(site, path), site, path, v)
+	p, state, err := rowIn(ctx, s, look, scanPointer, versionQuery, object.SlotOf(site, path), site, path, v)
 	if err != nil {
 		return object.Pointer{}, state, fmt.Errorf("version %s of %s of site %s: %w", v, path, site, err)
 	}
@@ -141,13 +151,13 @@ func scanPointer(s scanner) (object.Pointer, error) {
 	return *p, nil
 }
 
-// put makes p the current state of its path and records the version; entry is the id of p's log entry.
+// put makes p the current state of its path, unless that is newer, and records the version; entry is the id of p's log entry.
 func put(ctx context.Context, tx *sql.Tx, p *object.Pointer, etag, entry string) error {
 	text, slot := string(object.MarshalPointer(p)), object.SlotOf(p.Site, p.Path)
 	_, err := tx.ExecContext(ctx,
 		`INSERT INTO files (slot, site, path, version, state, etag, pointer) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (slot, site, path) DO UPDATE SET version = excluded.version, state = excluded.state,
-		etag = excluded.etag, pointer = excluded.pointer`,
+		etag = excluded.etag, pointer = excluded.pointer WHERE files.version < excluded.version`,
 		slot, p.Site, p.Path, p.Version, p.State, etag, text)
 	if err != nil {
 		return err

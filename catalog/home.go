@@ -47,6 +47,10 @@ func (c *Catalog) SiteStored(ctx context.Context, site object.Site, version obje
 // Site returns a site's record; fs.ErrNotExist if there is none. While the home server does not answer it is the record that was
 // read last, so that paths on other servers can be published.
 func (c *Catalog) Site(ctx context.Context, site object.Site) (object.SiteRecord, error) {
+	return remembered(ctx, c.lookups, pathKey{site: site}, func() (object.SiteRecord, error) { return c.siteRecord(ctx, site) })
+}
+
+func (c *Catalog) siteRecord(ctx context.Context, site object.Site) (object.SiteRecord, error) {
 	var rec object.SiteRecord
 	s, err := c.home(ctx)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"perigee/object"
 )
@@ -95,11 +96,12 @@ func (c *Catalog) found(ctx context.Context, home *server) error {
 		if err != nil || l != nil {
 			return err
 		}
-		for slot := range object.Slots {
-			m := c.members[slot*len(c.members)/object.Slots]
-			if _, err := tx.ExecContext(ctx, `INSERT INTO layout (slot, server) VALUES ($1, $2)`, slot, m.name); err != nil {
-				return err
-			}
+		rows := make([][]any, object.Slots)
+		for slot := range rows {
+			rows[slot] = []any{slot, c.members[slot*len(c.members)/object.Slots].name}
+		}
+		if err := insertAll(ctx, tx, `INSERT INTO layout (slot, server) VALUES `, rows); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE catalogue SET epoch = 1`)
 		return err
@@ -160,16 +162,43 @@ func (s *server) settleSlots(ctx context.Context, l *layout, index int) error {
 		if err := tx.QueryRowContext(ctx, `SELECT stamp FROM catalogue`).Scan(&stamp); err != nil || stamp > 0 {
 			return err
 		}
+		var rows [][]any
 		for slot, m := range l.server {
-			if int(m) != index {
-				continue
+			if int(m) == index {
+				rows = append(rows, []any{slot, slotOwned, 0})
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO slots (slot, state, move) VALUES ($1, $2, 0)`, slot, slotOwned); err != nil {
-				return err
-			}
+		}
+		if err := insertAll(ctx, tx, `INSERT INTO slots (slot, state, move) VALUES `, rows); err != nil {
+			return err
 		}
 		return raiseStamp(ctx, tx)
 	})
+}
+
+// insertAll inserts rows, many with each statement.
+func insertAll(ctx context.Context, tx *sql.Tx, into string, rows [][]any) error {
+	for some := range slices.Chunk(rows, 512) {
+		var text strings.Builder
+		var args []any
+		for i, row := range some {
+			if i > 0 {
+				text.WriteString(", ")
+			}
+			text.WriteString("(")
+			for j, v := range row {
+				args = append(args, v)
+				if j > 0 {
+					text.WriteString(", ")
+				}
+				fmt.Fprintf(&text, "$%d", len(args))
+			}
+			text.WriteString(")")
+		}
+		if _, err := tx.ExecContext(ctx, into+text.String(), args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // raiseStamp is the last statement of a transaction that changed which slots the server has.

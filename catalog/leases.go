@@ -51,7 +51,7 @@ func (s *server) leaseUpload(ctx context.Context, id object.UploadID) (Lease, er
 	now := s.cfg.Clock.Now()
 	l := Lease{Until: s.leaseEnd(now)}
 	what := "lease upload " + string(id)
-	err := s.changeIn(ctx, what, []unit{unitOfUpload(id)}, func(tx *sql.Tx) error {
+	err := s.changeInAgain(ctx, what, []unit{unitOfUpload(id)}, func(tx *sql.Tx, _ bool) error {
 		l.Upload, l.Fence, l.Torn = Upload{}, 0, false
 		row := tx.QueryRowContext(ctx,
 			`UPDATE uploads SET fence = fence + 1, torn = CASE WHEN leased = 0 THEN 0 ELSE 1 END, lessee = $3, leased = $4, wanted = 0
@@ -119,7 +119,7 @@ func micros(until time.Time) int64 {
 // renewUpload is Catalog.RenewUpload of this server.
 func (s *server) renewUpload(ctx context.Context, l *Lease) (wanted bool, err error) {
 	until := s.leaseEnd(s.cfg.Clock.Now())
-	err = s.changeIn(ctx, "renew the lease of upload "+string(l.Upload.ID), []unit{unitOfUpload(l.Upload.ID)}, func(tx *sql.Tx) error {
+	err = s.changeInAgain(ctx, "renew the lease of upload "+string(l.Upload.ID), []unit{unitOfUpload(l.Upload.ID)}, func(tx *sql.Tx, _ bool) error {
 		err := tx.QueryRowContext(ctx, `UPDATE uploads SET leased = $4 WHERE slot = $1 AND id = $2 AND fence = $3 RETURNING wanted`,
 			l.Upload.ID.Slot(), l.Upload.ID, l.Fence, micros(until)).Scan(&wanted)
 		if errors.Is(err, sql.ErrNoRows) {

@@ -246,11 +246,13 @@ func (v *moving) fenced(ctx context.Context) error {
 	return nil
 }
 
+const drainedQuery = `SELECT COUNT(*) FROM outbox WHERE position = '' AND slot = $1`
+
 // drained waits until the log has every entry of the slot that the source has in its outbox.
 func (v *moving) drained(ctx context.Context) error {
 	for {
 		var n int64
-		err := v.source.newest().QueryRowContext(ctx, `SELECT COUNT(*) FROM outbox WHERE position = '' AND slot = $1`, v.slot).Scan(&n)
+		err := v.source.newest().QueryRowContext(ctx, drainedQuery, v.slot).Scan(&n)
 		if err != nil || n == 0 {
 			return err
 		}

@@ -71,7 +71,7 @@ func newSharded(t *testing.T) *sharded {
 	dir := t.TempDir()
 	s.cfg = Config{
 		File: dir + "/home.db", Clock: offsetClock{clock.System, s}, Log: slog.New(slog.DiscardHandler), BusyWait: 20 * time.Second,
-		Shards: []Shard{{"second", dir + "/second.db"}, {"third", dir + "/third.db"}},
+		Shards: []Shard{{Name: "second", File: dir + "/second.db"}, {Name: "third", File: dir + "/third.db"}},
 	}
 	s.open()
 	t.Cleanup(func() { s.close() })
@@ -594,7 +594,7 @@ func TestStrangerIsRefused(t *testing.T) {
 	if c, err := OpenSQLite(t.Context(), s.cfg); err == nil {
 		t.Errorf("opened %v without a server that has rows", c)
 	}
-	s.cfg.Shards = []Shard{shards[0], {shards[1].Name, t.TempDir() + "/no/such/dir/c.db"}}
+	s.cfg.Shards = []Shard{shards[0], {Name: shards[1].Name, File: t.TempDir() + "/no/such/dir/c.db"}}
 	s.open() // a server that does not answer keeps nobody from starting
 	if l, err := s.Layout(t.Context()); err != nil || !l.Servers[1].Up || l.Servers[2].Up || l.Servers[2].ID == "" {
 		t.Errorf("layout %+v, %v", l.Servers, err)

@@ -49,7 +49,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	for _, m := range o.cfg.Catalog.members {
 		all.Go(func() {
 			if s := o.await(ctx, m); s != nil {
-				(&drainer{o, s}).run(ctx)
+				(&drainer{outbox: o, server: s}).run(ctx)
 			}
 		})
 	}
@@ -91,20 +91,42 @@ func (o *Outbox) publish(r *Row) {
 func (o *Outbox) Wait(ctx context.Context, entry string) (purge.Position, error) {
 	ch := o.watch(entry)
 	defer o.unwatch(entry, ch)
-	// The row may have been appended before we watched.
-	row, err := o.cfg.Catalog.Row(ctx, entry)
-	if err != nil {
-		return purge.Position{}, err
+	for {
+		// Before looking, so that no append falls in between.
+		moved, err := o.cfg.Catalog.appendedElsewhere(ctx, entry)
+		if err != nil {
+			return purge.Position{}, err
+		}
+		row, err := o.cfg.Catalog.Row(ctx, entry)
+		if err != nil {
+			return purge.Position{}, err
+		}
+		if !row.Position.IsZero() {
+			return row.Position, nil
+		}
+		if pos, err := o.waitOnce(ctx, ch, moved); err != nil || !pos.IsZero() {
+			return pos, err
+		}
 	}
-	if !row.Position.IsZero() {
-		return row.Position, nil
+}
+
+// waitOnce waits until it is worth while to look again: moved is closed, or, in case its news got lost, some time is over.
+func (o *Outbox) waitOnce(ctx context.Context, ch <-chan purge.Position, moved <-chan struct{}) (purge.Position, error) {
+	var late <-chan time.Time
+	if moved != nil {
+		t := o.cfg.Clock.NewTimer(outboxPoll)
+		defer t.Stop()
+		late = t.C()
 	}
 	select {
 	case pos := <-ch:
 		return pos, nil
+	case <-moved:
+	case <-late:
 	case <-ctx.Done():
 		return purge.Position{}, ctx.Err()
 	}
+	return purge.Position{}, nil
 }
 
 // watch returns a channel that will get the entry's position when it is appended.

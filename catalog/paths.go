@@ -14,7 +14,9 @@ import (
 
 // File returns the current state of a path, which may be a tombstone; fs.ErrNotExist if it was never published.
 func (c *Catalog) File(ctx context.Context, site object.Site, path object.Path) (File, error) {
-	return read(ctx, c, object.SlotOf(site, path), func(s *server) (File, slotState, error) { return s.file(ctx, site, path) })
+	return remembered(ctx, c.lookups, pathKey{site, path}, func() (File, error) {
+		return read(ctx, c, object.SlotOf(site, path), func(s *server) (File, slotState, error) { return s.file(ctx, site, path) })
+	})
 }
 
 // Check reports whether cond holds for the path as it is now; the error wraps ErrPrecondition if not. Reserve checks
@@ -287,4 +289,14 @@ func (c *Catalog) Referenced(ctx context.Context, blob object.Key) (bool, error)
 		return true, nil
 	}
 	return false, err
+}
+
+// TakeOver makes the caller the holder of a stale reservation, so that nobody else settles it at the same time, and returns
+// it as it is held then. If it has ended, or somebody else was faster, the error wraps ErrLost.
+func (c *Catalog) TakeOver(ctx context.Context, r Reservation) (mine Reservation, err error) {
+	err = c.write(ctx, object.SlotOf(r.Pointer.Site, r.Pointer.Path), c.cfg.BusyWait, func(s *server) (err error) {
+		mine, err = s.takeOver(ctx, r)
+		return err
+	})
+	return mine, err
 }

@@ -28,7 +28,11 @@ type Reservation struct {
 	New bool
 
 	holder string
-	claim  Claim // of the change; only Reserve sets it
+	// lease is when the row of the run that holds it expires, in microseconds; 0 if there is none.
+	lease int64
+	// by is until when its holder may write the bucket, by Config.Clock. Only Reserve sets it.
+	by    time.Time
+	claim Claim // of the change; only Reserve sets it
 }
 
 // Change is what Reserve is asked for.
@@ -56,26 +60,29 @@ func unitsOf(p object.Pointer, upload object.UploadID) []unit {
 
 // tryReserve is one try of Catalog.Reserve.
 func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error) {
-	now := s.cfg.Clock.Now()
-	p := ch.Pointer
-	res := Reservation{Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder}
-	err := s.changeIn(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), unitsOf(p, ""), func(tx *sql.Tx) error {
+	now, p := s.now(), ch.Pointer
+	res := Reservation{
+		Upload: ch.Upload, Expires: now.Add(s.cfg.ReservationTTL), holder: s.holder,
+		by: s.cfg.Clock.Now().Add(s.cfg.ReservationTTL - headMargin),
+	}
+	err := s.changeInAgain(ctx, fmt.Sprintf("reserve %s of site %s", p.Path, p.Site), unitsOf(p, ""), func(tx *sql.Tx, again bool) error {
 		if err := checkFence(ctx, tx, ch.Upload, ch.Fence); err != nil {
 			return err
 		}
+		if held, err := reservationRow(ctx, tx, p.Site, p.Path); err == nil {
+			if again && held.holder == s.holder && held.Pointer.Version == res.Pointer.Version {
+				return nil // the commit that was not answered was done
+			}
+			return s.busy(ctx, tx, ch, held, now)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		p := ch.Pointer
 		cur, err := fileRow(ctx, tx, p.Site, p.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := ch.Condition.check(cur); err != nil {
-			return err
-		}
-		if p.State == object.Gone && (cur == nil || cur.Pointer.State == object.Gone) {
-			return fmt.Errorf("the file: %w", fs.ErrNotExist)
-		}
-		if held, err := reservationRow(ctx, tx, p.Site, p.Path); err == nil {
-			return &BusyError{Holder: held, Stale: s.stale(held, now)}
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if err := ch.check(cur); err != nil {
 			return err
 		}
 		p.Modified = now.UTC().Truncate(time.Second)
@@ -91,12 +98,21 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 			return err
 		}
 		res.Pointer = p
-		_, err = tx.ExecContext(ctx,
-			`INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag,
-			res.holder, res.Expires.UnixMicro())
-		return err
+		free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version,
+			string(object.MarshalPointer(&p)), res.Upload, res.PrevVersion, res.PrevETag, res.holder, res.Expires.UnixMicro()))
+		if err == nil && !free {
+			err = errConflict
+		}
+		if err != nil {
+			return err
+		}
+		// The path is held from here on. It may have changed since it was read, by a commit that came in between.
+		if held, err := fileRow(ctx, tx, p.Site, p.Path); err == nil && held.Pointer.Version != res.PrevVersion {
+			return errConflict
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return Reservation{}, err
@@ -104,25 +120,79 @@ func (s *server) tryReserve(ctx context.Context, ch Change) (Reservation, error)
 	return res, nil
 }
 
-// stale reports whether r's holder will not finish it. The lock on the catalogue makes every other holder a past run.
+// holdPath reserves a path, unless it is reserved.
+const holdPath = `INSERT INTO reservations (slot, site, path, version, pointer, upload, prev_version, prev_etag, holder, expires)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (slot, site, path) DO NOTHING`
+
+// check returns why a change cannot be made where cur is what there is, nil if nothing was ever published.
+func (ch *Change) check(cur *File) error {
+	if err := ch.Condition.check(cur); err != nil {
+		return err
+	}
+	if ch.Pointer.State == object.Gone && (cur == nil || cur.Pointer.State == object.Gone) {
+		return fmt.Errorf("the file: %w", fs.ErrNotExist)
+	}
+	return nil
+}
+
+// busy says why a path cannot be reserved that is held: the conditions count also now.
+func (s *server) busy(ctx context.Context, tx *sql.Tx, ch Change, held Reservation, now time.Time) error {
+	cur, err := fileRow(ctx, tx, ch.Pointer.Site, ch.Pointer.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := ch.check(cur); err != nil {
+		return err
+	}
+	return &BusyError{Holder: held, Stale: s.stale(held, now)}
+}
+
+// stale reports whether r's holder will not finish it: its time is over, or the lease of its run.
 func (s *server) stale(r Reservation, now time.Time) bool {
-	return r.holder != s.holder || !now.Before(r.Expires)
+	return !now.Before(r.Expires) || r.holder != s.holder && r.lease <= s.horizon()
+}
+
+// takeOver is Catalog.TakeOver of this server.
+func (s *server) takeOver(ctx context.Context, r Reservation) (Reservation, error) {
+	p, mine := &r.Pointer, r
+	mine.holder, mine.Expires, mine.by = s.holder, s.now().Add(s.cfg.ReservationTTL), time.Time{}
+	err := s.changeInAgain(ctx, fmt.Sprintf("take over %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx, again bool) error {
+		done, err := affected(tx.ExecContext(ctx, `UPDATE reservations SET holder = $5, expires = $6
+			WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 AND holder = $7 AND expires = $8`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, mine.holder, mine.Expires.UnixMicro(), r.holder, r.Expires.UnixMicro()))
+		if err != nil || done {
+			return err
+		}
+		now, err := reservationRow(ctx, tx, p.Site, p.Path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if again && now.Pointer.Version == p.Version && now.holder == mine.holder && now.Expires.UnixMicro() == mine.Expires.UnixMicro() {
+			return nil
+		}
+		return fmt.Errorf("%w: it has ended, or somebody else settles it", ErrLost)
+	})
+	return mine, err
 }
 
 // commit is Catalog.Commit of this server.
 func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry string, err error) {
 	p := &r.Pointer
-	err = s.changeIn(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), unitsOf(*p, r.Upload), func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
-			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&entry)
-		if err == nil {
-			return dropReservation(ctx, tx, r)
+	err = s.changeInAgain(ctx, fmt.Sprintf("record %s of site %s", p.Path, p.Site), unitsOf(*p, r.Upload), func(tx *sql.Tx, _ bool) error {
+		// Whoever holds the row of the reservation is alone: another commit of it waits here, then finds the version.
+		held, err := dropReservation(ctx, tx, p)
+		if err != nil {
+			return err
 		}
+		err = tx.QueryRowContext(ctx, `SELECT entry FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
+			object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version).Scan(&entry)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if err := held(ctx, tx, r); err != nil {
-			return err
+		if !held {
+			if err := holdAgain(ctx, tx, r); err != nil {
+				return err
+			}
 		}
 		if entry, err = s.enqueue(ctx, tx, int(object.SlotOf(p.Site, p.Path)), purge.Entry{Kind: purge.KindPointer, Site: p.Site, Pointer: p}); err != nil {
 			return err
@@ -130,10 +200,7 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 		if err := put(ctx, tx, p, etag, entry); err != nil {
 			return err
 		}
-		if err := finishUpload(ctx, tx, r); err != nil {
-			return err
-		}
-		return dropReservation(ctx, tx, r)
+		return finishUpload(ctx, tx, r)
 	})
 	if err != nil {
 		return "", err
@@ -142,57 +209,69 @@ func (s *server) commit(ctx context.Context, r Reservation, etag string) (entry 
 	return entry, nil
 }
 
-// held returns nil if r may be committed.
-func held(ctx context.Context, tx *sql.Tx, r Reservation) error {
-	now, err := reservationRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
-	if err == nil && now.Pointer.Version == r.Pointer.Version {
-		return nil
-	}
-	if err == nil {
-		return fmt.Errorf("%w to version %s", ErrLost, now.Pointer.Version)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+// holdAgain returns nil if r, which was released, may be committed all the same. Until the transaction ends nobody else can
+// reserve the path.
+func holdAgain(ctx context.Context, tx *sql.Tx, r Reservation) error {
+	p := &r.Pointer
+	free, err := affected(tx.ExecContext(ctx, holdPath, object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version, "", "", "", "", "", 0))
+	if err != nil {
 		return err
 	}
+	if !free {
+		now, err := reservationRow(ctx, tx, p.Site, p.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return errConflict // it ended at this moment
+		}
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w to version %s", ErrLost, now.Pointer.Version)
+	}
 	var have object.Version
-	cur, err := fileRow(ctx, tx, r.Pointer.Site, r.Pointer.Path)
+	cur, err := fileRow(ctx, tx, p.Site, p.Path)
 	if err == nil {
 		have = cur.Pointer.Version
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if have == p.Version {
+		return errConflict // another commit of it was done at this moment
+	}
 	if have != r.PrevVersion {
 		return fmt.Errorf("%w: the current version is %s", ErrLost, have)
 	}
-	return nil
+	_, err = dropReservation(ctx, tx, p)
+	return err
 }
 
 // release is Catalog.Release of this server.
 func (s *server) release(ctx context.Context, r Reservation) error {
 	p := &r.Pointer
-	err := s.changeIn(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx) error {
-		return dropReservation(ctx, tx, r)
+	return s.changeInAgain(ctx, fmt.Sprintf("release %s of site %s", p.Path, p.Site), unitsOf(*p, ""), func(tx *sql.Tx, _ bool) error {
+		_, err := dropReservation(ctx, tx, p)
+		return err
 	})
-	if err == nil {
-	}
-	return err
 }
 
-func dropReservation(ctx context.Context, tx *sql.Tx, r Reservation) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
-		object.SlotOf(r.Pointer.Site, r.Pointer.Path), r.Pointer.Site, r.Pointer.Path, r.Pointer.Version)
-	return err
+// dropReservation reports whether there was one.
+func dropReservation(ctx context.Context, tx *sql.Tx, p *object.Pointer) (bool, error) {
+	return affected(tx.ExecContext(ctx, `DELETE FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4`,
+		object.SlotOf(p.Site, p.Path), p.Site, p.Path, p.Version))
 }
 
-const staleQuery = reservationColumns + ` WHERE (expires <= $1 OR holder <> $2) AND EXISTS (SELECT 1 FROM slots
+const staleQuery = reservationColumns + ` WHERE (expires <= $1 OR holder <> $2
+	AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = reservations.holder AND runs.expires > $4)) AND EXISTS (SELECT 1 FROM slots
 	WHERE slots.slot = reservations.slot AND slots.state IN ('owned', 'leaving')) LIMIT $3`
 
 // staleReservations is Catalog.Stale of this server. Rows that a move has left here, or not yet brought here, are none of its.
 func (s *server) staleReservations(ctx context.Context, limit int) ([]Reservation, error) {
-	return collect(ctx, s.read, scanReservation, staleQuery, s.cfg.Clock.Now().UnixMicro(), s.holder, limit)
+	return fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Reservation, error) {
+		return collect(ctx, db, scanReservation, staleQuery, s.now().UnixMicro(), s.holder, limit, s.horizon())
+	})
 }
 
-const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires FROM reservations`
+const reservationColumns = `SELECT pointer, upload, prev_version, prev_etag, holder, expires,
+	COALESCE((SELECT runs.expires FROM runs WHERE runs.id = reservations.holder), 0) FROM reservations`
 
 func reservationRow(ctx context.Context, q querier, site object.Site, path object.Path) (Reservation, error) {
 	r, err := scanReservation(q.QueryRowContext(ctx, reservationColumns+` WHERE slot = $1 AND site = $2 AND path = $3`,
@@ -204,7 +283,7 @@ func scanReservation(s scanner) (Reservation, error) {
 	var r Reservation
 	var pointer string
 	var expires int64
-	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires); err != nil {
+	if err := s.Scan(&pointer, &r.Upload, &r.PrevVersion, &r.PrevETag, &r.holder, &expires, &r.lease); err != nil {
 		return Reservation{}, err
 	}
 	p, err := object.UnmarshalPointer([]byte(pointer))
@@ -217,7 +296,8 @@ func scanReservation(s scanner) (Reservation, error) {
 
 // adopt is Catalog.Adopt of this server.
 func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, head *object.Pointer, etag string) (entry string, err error) {
-	err = s.changeIn(ctx, fmt.Sprintf("adopt %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx) error {
+	err = s.changeInAgain(ctx, fmt.Sprintf("adopt %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx, _ bool) error {
+		entry = ""
 		cur, err := fileRow(ctx, tx, site, path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -228,8 +308,11 @@ func (s *server) adopt(ctx context.Context, site object.Site, path object.Path, 
 			}
 			return put(ctx, tx, head, etag, entry)
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $4 WHERE slot = $1 AND site = $2 AND path = $3`,
-			object.SlotOf(site, path), site, path, etag)
+		if cur == nil {
+			return nil
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE files SET etag = $4 WHERE slot = $1 AND site = $2 AND path = $3 AND version = $5`,
+			object.SlotOf(site, path), site, path, etag, cur.Pointer.Version)
 		return err
 	})
 	if err == nil && entry != "" {

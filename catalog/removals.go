@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"perigee/object"
 	"perigee/purge"
@@ -53,7 +54,7 @@ func (c *Catalog) AgedPaths(ctx context.Context, site object.Site, slot object.S
 // removeVersions is Catalog.RemoveVersions of this server.
 func (s *server) removeVersions(ctx context.Context, site object.Site, path object.Path, versions []object.Version, erase bool) ([]Removal, error) {
 	var out []Removal
-	now := s.cfg.Clock.Now().UnixMicro()
+	now := s.now().UnixMicro()
 	slot := object.SlotOf(site, path)
 	err := s.changeIn(ctx, fmt.Sprintf("remove versions of %s of site %s", path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx) error {
 		out = nil
@@ -143,6 +144,7 @@ func (s *server) agedPaths(ctx context.Context, site object.Site, slot object.Sl
 	if err != nil {
 		err = fmt.Errorf("list paths of site %s that have old versions: %w", site, err)
 	}
+	slices.Sort(ps)
 	return ps, state, err
 }
 

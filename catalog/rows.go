@@ -39,11 +39,11 @@ func encodeEntry(e purge.Entry) (string, error) {
 	return string(b), nil
 }
 
-// wake tells the outbox that there may be new rows.
+// wake tells the outbox that there may be new rows, here and, of PostgreSQL, in every other process.
 func (s *server) wake() {
-	select {
-	case s.enqueued <- struct{}{}:
-	default:
+	signal(s.enqueued)
+	if s.wire != nil {
+		signal(s.wire.news)
 	}
 }
 
@@ -51,7 +51,9 @@ const rowColumns = `SELECT id, entry, position, appended FROM outbox`
 
 // rows returns up to limit rows with ids above after, in order.
 func (s *server) rows(ctx context.Context, after int64, limit int) ([]Row, error) {
-	rows, err := collect(ctx, s.read, s.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+	rows, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Row, error) {
+		return collect(ctx, db, s.scanRow, rowColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, page(limit))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
@@ -63,7 +65,9 @@ func (s *server) row(ctx context.Context, id int64) (Row, error) {
 	if r, ok := s.notedAppend(id); ok {
 		return r, nil
 	}
-	r, err := s.scanRow(s.read.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
+	r, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (Row, error) {
+		return s.scanRow(db.QueryRowContext(ctx, rowColumns+` WHERE id = $1`, id))
+	})
 	if err != nil {
 		return Row{}, fmt.Errorf("outbox row %d: %w", id, missing(err))
 	}
@@ -72,16 +76,21 @@ func (s *server) row(ctx context.Context, id int64) (Row, error) {
 
 // pending returns the oldest rows that are not recorded as appended.
 func (s *server) pending(ctx context.Context, limit int) ([]Row, error) {
-	rows, err := collect(ctx, s.read, s.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
+	rows, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Row, error) {
+		return collect(ctx, db, s.scanRow, rowColumns+` WHERE position = '' ORDER BY id LIMIT $1`, page(limit))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return rows, nil
 }
 
-// lastAppended returns the newest row that is recorded as appended; the zero Row if there is none.
+// lastAppended returns the row that was recorded as appended last, which need not be the one with the highest id; the zero
+// Row if there is none.
 func (s *server) lastAppended(ctx context.Context) (Row, error) {
-	r, err := s.scanRow(s.read.QueryRowContext(ctx, rowColumns+` WHERE position <> '' ORDER BY id DESC LIMIT 1`))
+	r, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (Row, error) {
+		return s.scanRow(db.QueryRowContext(ctx, rowColumns+` WHERE id = (SELECT written FROM catalogue)`))
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return Row{}, nil
 	}
@@ -107,17 +116,21 @@ func (s *server) notedAppend(id int64) (Row, bool) {
 
 // recordAppended records where rows are in the log.
 func (s *server) recordAppended(ctx context.Context, rows []Row) error {
-	err := s.change(ctx, "record positions", func(tx *sql.Tx) error {
+	err := s.changeAgain(ctx, "record positions", func(tx *sql.Tx, _ bool) error {
 		for _, r := range rows {
 			if _, err := tx.ExecContext(ctx, `UPDATE outbox SET position = $2, appended = $3 WHERE id = $1`,
 				r.id, r.Position.String(), r.Appended.UnixMicro()); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `UPDATE catalogue SET written = $1`, rows[len(rows)-1].id)
+		return err
 	})
 	if err != nil {
 		return err
+	}
+	if s.wire != nil {
+		signal(s.wire.moved)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,8 +215,9 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 	if err != nil {
 		return Purge{}, fmt.Errorf("encode purge: %w", err)
 	}
-	p := Purge{Site: site, Request: r, Created: fromMicros(s.cfg.Clock.Now().UnixMicro())}
-	err = s.change(ctx, "record purge of site "+string(site), func(tx *sql.Tx) error {
+	p := Purge{Site: site, Request: r, Created: fromMicros(s.now().UnixMicro())}
+	// Should it be recorded twice, because an outcome was not known, everything is purged twice.
+	err = s.changeAgain(ctx, "record purge of site "+string(site), func(tx *sql.Tx, _ bool) error {
 		if _, err := siteRow(ctx, tx, site); err != nil {
 			return err
 		}
@@ -225,9 +239,12 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 
 // purge is Catalog.Purge of this server.
 func (s *server) purge(ctx context.Context, id string) (Purge, error) {
-	p, err := scanPurge(s.read.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
+	p, err := look(ctx, s, func(ctx context.Context, db database) (Purge, error) {
+		p, err := scanPurge(db.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
+		return p, missing(err)
+	})
 	if err != nil {
-		return Purge{}, fmt.Errorf("purge %q: %w", id, missing(err))
+		return Purge{}, fmt.Errorf("purge %q: %w", id, err)
 	}
 	return p, nil
 }

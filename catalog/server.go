@@ -18,8 +18,14 @@ type server struct {
 	id     string // random, made with the database; begins the ids of its log entries
 	holder string // names this run of the program in rows that die with it
 	lock   *os.File
-	write  *sql.DB // one connection
-	read   *sql.DB
+	write  *sql.DB // SQLite: one connection
+	read   *sql.DB // PostgreSQL: the same as write, the primary
+
+	// What follows is of PostgreSQL, else nil.
+	lease    *lease
+	replicas *replicas
+	wire     *wire
+	stop     func() // ends the goroutines of the three above and waits for them
 
 	// enqueued has a value when there may be new outbox rows.
 	enqueued chan struct{}
@@ -35,11 +41,16 @@ type server struct {
 // close closes the database and lets another process open it.
 func (s *server) close() error {
 	var errs []error
+	if s.stop != nil {
+		s.stop()
+		s.endLease()
+	}
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
 	}
+	errs = append(errs, s.replicas.close())
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
@@ -54,29 +65,27 @@ func (s *server) newest() *sql.DB { return s.read }
 
 // forShare is what a SELECT ends with that keeps others from changing the row before the transaction ends. SQLite has one
 // writer at a time.
-func (s *server) forShare() string { return "" }
+func (s *server) forShare() string {
+	if s.lease == nil {
+		return ""
+	}
+	return " FOR SHARE"
+}
 
 // forUpdate is as forShare, for a row that the transaction is going to change.
-func (s *server) forUpdate() string { return "" }
+func (s *server) forUpdate() string {
+	if s.lease == nil {
+		return ""
+	}
+	return " FOR UPDATE"
+}
 
 // snapshot is the kind of transaction that sees one state of the database throughout.
-func (s *server) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
-
-// change runs f in a transaction of the writer: committed when f returns nil, rolled back when it does not.
-func (s *server) change(ctx context.Context, what string, f func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+func (s *server) snapshot() *sql.TxOptions {
+	if s.lease == nil {
+		return &sql.TxOptions{ReadOnly: true}
 	}
-	if err := f(tx); err != nil {
-		// The transaction is gone either way; why f failed is what matters.
-		_ = tx.Rollback()
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
+	return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
 }
 
 // querier is what *sql.DB and *sql.Tx have in common.
@@ -101,6 +110,21 @@ func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 		out = append(out, v)
 	}
 	return out, rows.Err()
+}
+
+// database is what *sql.DB and *sql.Conn have in common.
+type database interface {
+	querier
+	BeginTx(ctx context.Context, o *sql.TxOptions) (*sql.Tx, error)
+}
+
+// affected reports whether a statement changed any row.
+func affected(r sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	return n > 0, err
 }
 
 // scanner is what *sql.Row and *sql.Rows have in common.

@@ -62,7 +62,16 @@ func unitOfHash(h object.Hash) unit { return unit{object.SlotOfHash(h), blobUnit
 // changeIn is change for rows that belong to units of one slot, of which f may change all: it is refused with errElsewhere or
 // errFenced when the slot is not this server's to write.
 func (s *server) changeIn(ctx context.Context, what string, units []unit, f func(*sql.Tx) error) error {
-	return s.change(ctx, what, func(tx *sql.Tx) error {
+	return s.tryIn(ctx, what, units, false, func(tx *sql.Tx, _ bool) error { return f(tx) })
+}
+
+// changeInAgain is changeIn for an f that may be done again after it was done, as with changeAgain.
+func (s *server) changeInAgain(ctx context.Context, what string, units []unit, f func(tx *sql.Tx, again bool) error) error {
+	return s.tryIn(ctx, what, units, true, f)
+}
+
+func (s *server) tryIn(ctx context.Context, what string, units []unit, repeatable bool, f func(*sql.Tx, bool) error) error {
+	return s.try(ctx, what, repeatable, func(tx *sql.Tx, again bool) error {
 		var state slotState
 		err := tx.QueryRowContext(ctx, `SELECT state FROM slots WHERE slot = $1`+s.forShare(), units[0].slot).Scan(&state)
 		switch {
@@ -77,7 +86,7 @@ func (s *server) changeIn(ctx context.Context, what string, units []unit, f func
 				return err
 			}
 		}
-		return f(tx)
+		return f(tx, again)
 	})
 }
 
@@ -151,7 +160,7 @@ func possessionNow(ctx context.Context, q querier) (*possession, error) {
 }
 
 // view runs f on one snapshot of the database, as db has it, and returns which slots the server had in it.
-func (s *server) view(ctx context.Context, db *sql.DB, f func(querier, *possession) error) (*possession, error) {
+func (s *server) view(ctx context.Context, db database, f func(querier, *possession) error) (*possession, error) {
 	tx, err := db.BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return nil, err
@@ -227,19 +236,6 @@ func ownedRows[T any](ctx context.Context, q querier, scan func(scanner) (T, err
 	return out, state, state.readable()
 }
 
-// ownedRow is ownedRows of one row; fs.ErrNotExist if there is none.
-func ownedRow[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) (T, slotState, error) {
-	rows, state, err := ownedRows(ctx, q, scan, query, args...)
-	if err == nil && len(rows) == 0 {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		var none T
-		return none, state, err
-	}
-	return rows[0], state, nil
-}
-
 // columnsFrom scans the columns of a row from the one numbered skip on.
 type columnsFrom struct {
 	rows      *sql.Rows
@@ -260,25 +256,60 @@ func (c columnsFrom) Scan(dest ...any) error {
 // it copied away, some of them are not this server's.
 func owned[T any](ctx context.Context, s *server, limit int, slotOf func(T) object.Slot, next func(context.Context, querier, []T) ([]T, error)) ([]T, *possession, error) {
 	var out []T
-	p, err := s.view(ctx, s.read, func(q querier, p *possession) error {
-		var last []T
-		for {
-			var err error
-			if last, err = next(ctx, q, last); err != nil {
-				return err
-			}
-			for _, v := range last {
-				if len(out) < limit && p.read.has(slotOf(v)) {
-					out = append(out, v)
+	p, err := look(ctx, s, func(ctx context.Context, db database) (*possession, error) {
+		out = nil
+		return s.view(ctx, db, func(q querier, p *possession) error {
+			var last []T
+			for {
+				var err error
+				if last, err = next(ctx, q, last); err != nil {
+					return err
+				}
+				for _, v := range last {
+					if len(out) < limit && p.read.has(slotOf(v)) {
+						out = append(out, v)
+					}
+				}
+				if len(out) == limit || len(last) < limit {
+					return nil
 				}
 			}
-			if len(out) == limit || len(last) < limit {
-				return nil
-			}
-		}
+		})
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return out, p, nil
+}
+
+// inSlot is what was read of one slot.
+type inSlot[T any] struct {
+	rows  []T
+	state slotState
+}
+
+// rowsIn asks for the rows of one slot, see ownedRows; ask is look or fromPrimary. That there is none is fs.ErrNotExist.
+func rowsIn[T any](ctx context.Context, s *server, ask asker[T], scan func(scanner) (T, error), query string, args ...any) ([]T, slotState, error) {
+	var state slotState
+	v, err := ask(ctx, s, func(ctx context.Context, db database) (inSlot[T], error) {
+		rows, st, err := ownedRows(ctx, db, scan, query, args...)
+		if state = st; err == nil && len(rows) == 0 {
+			err = fs.ErrNotExist
+		}
+		return inSlot[T]{rows, st}, err
+	})
+	return v.rows, state, err
+}
+
+// asker is look or fromPrimary, of rows of a slot.
+type asker[T any] func(context.Context, *server, func(context.Context, database) (inSlot[T], error)) (inSlot[T], error)
+
+// rowIn is rowsIn of one row.
+func rowIn[T any](ctx context.Context, s *server, ask asker[T], scan func(scanner) (T, error), query string, args ...any) (T, slotState, error) {
+	rows, state, err := rowsIn(ctx, s, ask, scan, query, args...)
+	if err != nil {
+		var none T
+		return none, state, err
+	}
+	return rows[0], state, nil
 }

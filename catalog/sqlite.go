@@ -22,11 +22,13 @@ import (
 	"perigee/clock"
 )
 
-//go:embed migrations/sqlite/*.sql
-var sqliteMigrations embed.FS
+//go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
+var migrations embed.FS
 
 // Config is what the catalogue needs.
 type Config struct {
+	// Postgres, if it has a DSN, is what Open opens in place of File.
+	Postgres Postgres
 	// File is the database file of OpenSQLite. Its directory must exist; beside it appear <File>-wal, <File>-shm and
 	// <File>.lock.
 	File string
@@ -38,8 +40,14 @@ type Config struct {
 	BusyWait time.Duration
 	// ReservationTTL is how long a reservation holds; 2 min when zero. Publishing stops writing 20 s before its end.
 	ReservationTTL time.Duration
-	Clock          clock.Clock
-	Log            *slog.Logger
+	// Lookups is how many site records and files are kept in memory for readers of a PostgreSQL catalogue, and LookupFor how
+	// long at most; none if either is zero. Who sets them tells Applied what the log says.
+	Lookups   int
+	LookupFor time.Duration
+	// Lease is how long a run of the program that says nothing any more counts as alive, on PostgreSQL; 15 s when zero.
+	Lease time.Duration
+	Clock clock.Clock
+	Log   *slog.Logger
 }
 
 // Shard is one of the further servers.
@@ -48,16 +56,23 @@ type Shard struct {
 	Name string
 	// File is its database file, as Config.File.
 	File string
+	// Postgres is where it is if the catalogue is in PostgreSQL.
+	Postgres Postgres
 }
 
 func (c *Config) check() error {
-	if c.File == "" || c.Clock == nil || c.Log == nil {
-		return errors.New("catalog: Config needs File, Clock and Log")
+	postgres := c.Postgres.DSN != ""
+	if c.File == "" && !postgres || c.Clock == nil || c.Log == nil {
+		return errors.New("catalog: Config needs File or Postgres, Clock and Log")
 	}
+	if c.Lease == 0 {
+		c.Lease = 15 * time.Second
+	}
+	c.Postgres.fill()
 	names := map[string]bool{HomeName: true}
 	for _, s := range c.Shards {
-		if !isShardName(s.Name) || names[s.Name] || s.File == "" {
-			return fmt.Errorf("catalog: shard %q: it needs a file and a name of its own, of up to 32 lower-case letters, digits and '-', other than %q", s.Name, HomeName)
+		if !isShardName(s.Name) || names[s.Name] || postgres != (s.Postgres.DSN != "") || s.File == "" && !postgres {
+			return fmt.Errorf("catalog: shard %q: it needs a place of the kind of the home server's and a name of its own, of up to 32 lower-case letters, digits and '-', other than %q", s.Name, HomeName)
 		}
 		names[s.Name] = true
 	}
@@ -125,7 +140,7 @@ func openSQLite(ctx context.Context, cfg Config, holder string) (_ *server, err 
 		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
 	}
 	s.write.SetMaxOpenConns(1)
-	if err = migrate(ctx, s.write); err != nil {
+	if err = migrate(ctx, s.write, goose.DialectSQLite3, "sqlite"); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
 	}
 	if s.read, err = sql.Open("sqlite", base+"&_query_only=1"); err != nil {
@@ -136,15 +151,22 @@ func openSQLite(ctx context.Context, cfg Config, holder string) (_ *server, err 
 	if err = s.write.QueryRowContext(ctx, `SELECT id FROM catalogue`).Scan(&s.id); err != nil {
 		return nil, fmt.Errorf("open catalogue %s: read its id: %w", file, err)
 	}
-	return s, nil
+	return s, s.change(ctx, "note this run", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM runs`); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO runs (id, expires) VALUES ($1, $2)`, s.holder, int64(alwaysAlive))
+		return err
+	})
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(sqliteMigrations, "migrations/sqlite")
+// migrate brings a database to the newest schema.
+func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, folder string) error {
+	dir, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, db, dir, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("prepare migrations: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"perigee/object"
@@ -63,11 +64,14 @@ func (s *server) openUpload(ctx context.Context, u Upload) (Lease, error) {
 		l.Fence, l.Until = 1, s.leaseEnd(s.cfg.Clock.Now())
 		leased = micros(l.Until)
 	}
-	return l, s.changeIn(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
+	return l, s.changeInAgain(ctx, "note upload "+string(u.ID), []unit{unitOfUpload(u.ID)}, func(tx *sql.Tx, again bool) error {
+		fresh, err := affected(tx.ExecContext(ctx,
 			`INSERT INTO uploads (slot, id, kind, state, site, path, version, metadata, concat, holder, expires, fence, torn, lessee, leased, wanted)
-			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0)`,
-			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased)
+			VALUES ($1, $2, $3, 'open', $4, $5, '', $6, $7, $8, $9, $10, 0, $8, $11, 0) ON CONFLICT (slot, id) DO NOTHING`,
+			u.ID.Slot(), u.ID, u.Kind, u.Site, u.Path, u.Metadata, u.Concat, s.holder, expires, l.Fence, leased))
+		if err == nil && !fresh && !again {
+			err = fmt.Errorf("its id is taken: %w", fs.ErrExist)
+		}
 		return err
 	})
 }
@@ -88,7 +92,7 @@ func (s *server) forgetUpload(ctx context.Context, id object.UploadID) error {
 }
 
 func (s *server) updateUpload(ctx context.Context, verb string, id object.UploadID, query string, args ...any) error {
-	return s.changeIn(ctx, verb+" upload "+string(id), []unit{unitOfUpload(id)}, func(tx *sql.Tx) error {
+	return s.changeInAgain(ctx, verb+" upload "+string(id), []unit{unitOfUpload(id)}, func(tx *sql.Tx, _ bool) error {
 		_, err := tx.ExecContext(ctx, query, append([]any{id.Slot(), id}, args...)...)
 		return err
 	})
@@ -118,7 +122,7 @@ const uploadQuery = `SELECT slots.state, uploads.slot, uploads.id, uploads.kind,
 
 // upload is Catalog.Upload of this server.
 func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotState, error) {
-	u, state, err := ownedRow(ctx, s.read, scanUpload, uploadQuery, id.Slot(), id)
+	u, state, err := rowIn(ctx, s, fromPrimary, scanUpload, uploadQuery, id.Slot(), id)
 	if err != nil {
 		return Upload{}, state, fmt.Errorf("upload %s: %w", id, err)
 	}
@@ -129,17 +133,22 @@ func (s *server) upload(ctx context.Context, id object.UploadID) (Upload, slotSt
 const (
 	unreserved = ` AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.upload = uploads.id) AND EXISTS (SELECT 1 FROM slots
 		WHERE slots.slot = uploads.slot AND slots.state IN ('owned', 'leaving')) LIMIT $2`
-	streamedQuery  = uploadColumns + ` WHERE kind = 'streamed' AND (holder <> $1 OR state = 'abandoned')` + unreserved
+	streamedQuery = uploadColumns + ` WHERE kind = 'streamed' AND (state = 'abandoned' OR holder <> $1
+		AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = uploads.holder AND runs.expires > $3))` + unreserved
 	resumableQuery = uploadColumns + ` WHERE expires <= $1 AND kind <> 'streamed'` + unreserved
 )
 
 // staleUploads is Catalog.StaleUploads of this server.
 func (s *server) staleUploads(ctx context.Context, limit int) ([]Upload, error) {
-	streamed, err := collect(ctx, s.read, scanUpload, streamedQuery, s.holder, limit)
+	streamed, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Upload, error) {
+		return collect(ctx, db, scanUpload, streamedQuery, s.holder, limit, s.horizon())
+	})
 	if err != nil {
 		return nil, err
 	}
-	resumable, err := collect(ctx, s.read, scanUpload, resumableQuery, s.cfg.Clock.Now().UnixMicro(), limit)
+	resumable, err := fromPrimary(ctx, s, func(ctx context.Context, db database) ([]Upload, error) {
+		return collect(ctx, db, scanUpload, resumableQuery, s.now().UnixMicro(), limit)
+	})
 	return append(streamed, resumable...), err
 }
 
@@ -155,8 +164,10 @@ func scanUpload(s scanner) (Upload, error) {
 
 // referenced is Catalog.Referenced of this server.
 func (s *server) referenced(ctx context.Context, blob object.Key) (bool, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+	n, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (n int, err error) {
+		err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+		return n, err
+	})
 	if err != nil {
 		return false, fmt.Errorf("look for references to %s: %w", blob, err)
 	}

@@ -49,6 +49,7 @@ type Client struct {
 	agent string
 	retry Retry
 	clock clock.Clock
+	seen  seen
 }
 
 // New checks c. It connects to nothing.
@@ -72,7 +73,7 @@ func New(c Config) (*Client, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
-	return &Client{strings.TrimRight(c.BaseURL, "/"), c.Key, c.HTTP, c.UserAgent, c.Retry.withDefaults(), c.Clock}, nil
+	return &Client{base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock}, nil
 }
 
 func newHTTP() *http.Client {
@@ -186,6 +187,7 @@ func (c *Client) do(req *http.Request, accept string) (*http.Response, error) {
 		req.Header.Set("User-Agent", c.agent)
 	}
 	req.Header.Set("Accept", accept)
+	sent := c.seen.tell(req.Header)
 	res, err := c.http.Do(req)
 	if err != nil {
 		if ctxErr := req.Context().Err(); ctxErr != nil {
@@ -197,6 +199,7 @@ func (c *Client) do(req *http.Request, accept string) (*http.Response, error) {
 		}
 		return nil, &unreachableError{c.base, err}
 	}
+	c.seen.learn(sent, res.Header)
 	if res.StatusCode/100 != 2 {
 		defer res.Body.Close()
 		return nil, problemOf(res)

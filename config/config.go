@@ -97,8 +97,39 @@ func (a API) EnvKeys() []string {
 
 // Catalog is the catalogue of what was published.
 type Catalog struct {
-	Path string `yaml:"path"`
+	Kind           string   `yaml:"kind"` // "sqlite" or "postgres"
+	Path           string   `yaml:"path"`
+	DSN            Secret   `yaml:"dsn"`
+	Shards         Secret   `yaml:"shards"`
+	Replicas       []string `yaml:"replicas"`
+	MaxLag         Duration `yaml:"max_lag"`
+	Connections    int      `yaml:"connections"`
+	Timeout        Duration `yaml:"timeout"`
+	ConnectTimeout Duration `yaml:"connect_timeout"`
+	Lookups        int      `yaml:"lookups"`
+	LookupFor      Duration `yaml:"lookup_for"`
 }
+
+// CatalogServer is a further server of the catalogue.
+type CatalogServer struct {
+	Name  string
+	Where string // a file, or of PostgreSQL a connection string
+}
+
+// Servers returns the further servers that Shards names.
+func (c Catalog) Servers() []CatalogServer {
+	var out []CatalogServer
+	for line := range strings.Lines(c.Shards.Reveal()) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			name, where, _ := strings.Cut(line, "=")
+			out = append(out, CatalogServer{strings.TrimSpace(name), strings.TrimSpace(where)})
+		}
+	}
+	return out
+}
+
+// IsPostgres reports whether the catalogue is a PostgreSQL database.
+func (c Catalog) IsPostgres() bool { return c.Kind == "postgres" }
 
 // Storage is the bucket.
 type Storage struct {

@@ -27,6 +27,7 @@ func (c *Config) Validate() error {
 	v.general()
 	v.zone()
 	v.api()
+	v.catalog()
 	v.storage()
 	v.stores()
 	v.bus()

@@ -82,6 +82,8 @@ func failing() []Described {
 		{"storage-full", []int{507}, "The storage is full. Nothing was changed."},
 		{"storage-denied", []int{502}, "The storage refused the server's credentials. Nothing was changed; the operator has to look."},
 		{"storage-unavailable", []int{503}, "The storage does not answer. Nothing was changed. Try again in a moment."},
+		{"catalogue-incomplete", []int{503}, "A server of the catalogue does not answer, so the listing would lack its files; the detail names it. Ask with partial=1 for the others."},
+		{"catalogue-unavailable", []int{503}, "The catalogue's database does not answer. Nothing was changed. Try again in a moment."},
 		{"no-answer", []int{502}, "The node did not confirm the order."},
 		{"timeout", []int{503, 504}, "The server could not answer in time. Try again in a moment."},
 		{"internal", []int{500}, "The server failed. The request id leads to the reason in its log."},

@@ -4,6 +4,7 @@
 //	soak crash    kill -9 at a random moment under load, start again, check every byte against the origin
 //	soak damage   flip bits and cut segment files at random places, while stopped and while serving
 //	soak objects  some million small objects in one engine: memory, look-up, restart, purge of all
+//	soak catalogue  ten million rows, on SQLite and PostgreSQL: list, look-up and upload beside a small catalogue
 //	soak uploads  real tus clients upload while API, storage, line, disk and clients fail; then catalogue and bucket are compared
 //
 // A wrong byte ends a run at once, with the seed and what was being done. Requests that fail because the edge was killed, or because a file was cut
@@ -29,6 +30,7 @@ type options struct {
 	seed         uint64
 	cycles       int
 	objects      int
+	rows, times  int
 	clients      int
 	megabytes    int
 	slow         time.Duration
@@ -42,6 +44,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the random choices")
 	flag.IntVar(&o.cycles, "cycles", 50, "of crash, damage and uploads")
 	flag.IntVar(&o.objects, "objects", 5_000_000, "of objects")
+	flag.IntVar(&o.rows, "rows", 10_000_000, "of catalogue: rows of files and versions together")
+	flag.IntVar(&o.times, "times", 3000, "how often catalogue measures each thing")
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
@@ -50,9 +54,11 @@ func main() {
 		name = os.Args[1]
 		flag.CommandLine.Parse(os.Args[2:])
 	}
-	proof, ok := map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads}[name]
+	proof, ok := map[string]func(options) (string, error){
+		"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads, "catalogue": catalogue,
+	}[name]
 	if !ok {
-		log.Fatal("usage: soak crash|damage|objects|herd|uploads [-seed N] [-cycles N] [-objects N] [-clients N]")
+		log.Fatal("usage: soak crash|damage|objects|herd|uploads|catalogue [-seed N] [-cycles N] [-objects N] [-clients N] [-rows N]")
 	}
 	log.Printf("soak %s, seed %d", name, o.seed)
 	result, err := proof(o)

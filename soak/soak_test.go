@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"perigee/catalog/pgserver"
 )
 
 // binary returns the program that people run: the one that make test has built, or one built here.
@@ -24,10 +26,16 @@ func binary(t *testing.T) string {
 
 // The proofs, short; make soak runs them long.
 func TestProofs(t *testing.T) {
-	for name, proof := range map[string]func(options) (string, error){"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads} {
+	for name, proof := range map[string]func(options) (string, error){
+		"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads, "catalogue": catalogue,
+	} {
 		t.Run(name, func(t *testing.T) {
-			o := options{seed: 7, cycles: 3, objects: 20_000, clients: 100, megabytes: 8, slow: 2 * time.Second}
-			if name != "objects" {
+			o := options{seed: 7, cycles: 3, objects: 20_000, clients: 100, megabytes: 8, slow: 2 * time.Second, rows: 20_000, times: 100}
+			if name == "catalogue" {
+				if _, err := pgserver.Find(); err != nil {
+					t.Skip(err)
+				}
+			} else if name != "objects" {
 				o.perigee = binary(t)
 			}
 			if _, err := tusLibrary(); name == "uploads" && err != nil {

@@ -38,6 +38,8 @@ func (p *Publisher) fileRecord(rec object.SiteRecord, ptr object.Pointer) fileRe
 type filePage struct {
 	Files []fileRecord `json:"files"`
 	Next  string       `json:"next" doc:"Cursor of the next page; empty on the last"`
+	// Missing is set with ?partial=1 only.
+	Missing []catalog.Missing `json:"missing,omitempty" doc:"With partial=1: servers of the catalogue that do not answer, whose files are not in the page"`
 }
 
 // versionPage is a page of the versions of a path.
@@ -46,7 +48,7 @@ type versionPage struct {
 	Next     string       `json:"next" doc:"Cursor of the next page; empty on the last"`
 }
 
-// list answers GET …/files?prefix=&cursor=&limit= with a filePage.
+// list answers GET …/files?prefix=&cursor=&limit=&partial= with a filePage.
 func (p *Publisher) list(c *gin.Context) {
 	site, _, err := target(c)
 	limit, lerr := limitOf(c)
@@ -62,6 +64,15 @@ func (p *Publisher) list(c *gin.Context) {
 	if err == nil {
 		files, err = p.cfg.Catalog.ListFiles(ctx, site, prefix, object.Path(after), limit)
 	}
+	var partial *catalog.PartialError
+	var missing []catalog.Missing
+	if errors.As(err, &partial) {
+		p.cfg.Log.Warn("a listing lacks the part of a server of the catalogue", "err", err)
+		missing, err = partial.Missing, nil
+		if c.Query("partial") != "1" {
+			err = incomplete(missing)
+		}
+	}
 	if err != nil {
 		p.fail(c, "list files", err)
 		return
@@ -73,7 +84,20 @@ func (p *Publisher) list(c *gin.Context) {
 	if len(files) == limit {
 		next = cursorAt(string(files[limit-1].Pointer.Path))
 	}
-	c.JSON(http.StatusOK, filePage{list, next})
+	c.JSON(http.StatusOK, filePage{list, next, missing})
+}
+
+// incomplete is what a listing is answered with that lacks the files of servers of the catalogue.
+func incomplete(missing []catalog.Missing) error {
+	var names []string
+	slots := 0
+	for _, m := range missing {
+		names = append(names, m.Server)
+		slots += m.Slots
+	}
+	return refuse(http.StatusServiceUnavailable, "catalogue-incomplete",
+		"The catalogue's part on %s does not answer, about %d %% of all paths. Try again in a moment, or ask with partial=1 for what there is.",
+		strings.Join(names, ", "), max(1, 100*slots/object.Slots))
 }
 
 func limitOf(c *gin.Context) (int, error) {

@@ -95,9 +95,10 @@ func (p *Publisher) readRoutes(route adder, d *openapi.Document) {
 		Summary: "List the files of a site by path",
 		Params: []openapi.Param{
 			{In: openapi.Query, Name: "prefix", Doc: "Only paths that begin with this"}, paramCursor, paramLimit,
+			{In: openapi.Query, Name: "partial", Doc: "1: while servers of the catalogue do not answer, the files of the others, and which are missing"},
 		},
 		Answers:  []openapi.Answer{{Status: 200, Doc: "One page", Content: openapi.Content{Type: filePage{}}}},
-		Problems: []problem.Kind{"invalid", "not-found"},
+		Problems: []problem.Kind{"invalid", "not-found", "catalogue-incomplete"},
 	}, p.list)
 	file := openapi.Answer{Status: 200, Doc: "The file", Content: openapi.Content{Type: fileRecord{}}, Headers: etagHeader}
 	unchanged := openapi.Answer{Status: 304, Doc: "If-None-Match names the current version", Empty: true}

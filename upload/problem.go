@@ -56,6 +56,8 @@ var answers = []struct {
 		"The storage refused the server's credentials. Nothing was changed. The operator has to look at the storage keys."},
 	{origin.ErrUnavailable, http.StatusServiceUnavailable, "storage-unavailable",
 		"The storage does not answer. Nothing was changed. Try again in a moment."},
+	{catalog.ErrUnavailable, http.StatusServiceUnavailable, "catalogue-unavailable",
+		"The catalogue's database does not answer. Nothing was published. Try again in a moment."},
 	{catalog.ErrTaken, http.StatusLocked, "locked", "Another server has taken over this upload. Ask how far it is and go on from there."},
 	{fs.ErrNotExist, http.StatusNotFound, "not-found", ""},
 	{fs.ErrExist, http.StatusConflict, "exists", ""},

@@ -109,8 +109,6 @@ var (
 const (
 	// recordTime is how long the steps after the blob may take, and how long the publisher waits for them.
 	recordTime = 100 * time.Second
-	// headMargin is how long before its reservation ends a head pointer must have been written.
-	headMargin = 20 * time.Second
 	// positionTime is how long an answer waits for the position in the log.
 	positionTime = 2 * time.Second
 	// cleanTime is how long removing what a failed change has left may take; what remains is the sweeper's.
@@ -305,9 +303,9 @@ func (p *Publisher) writeVersion(ctx context.Context, r catalog.Reservation, bod
 }
 
 func (p *Publisher) writeHead(ctx context.Context, r catalog.Reservation, body []byte) (etag string, err error) {
-	left := r.Expires.Sub(p.cfg.Clock.Now()) - headMargin
+	left := p.cfg.Catalog.WriteBy(r).Sub(p.cfg.Clock.Now())
 	if left <= 0 {
-		return "", fmt.Errorf("%w: the reservation has expired", catalog.ErrBusy)
+		return "", fmt.Errorf("%w: the reservation has expired, or the catalogue's database is away", catalog.ErrBusy)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()

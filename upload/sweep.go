@@ -86,8 +86,16 @@ func (p *Publisher) sweepReservations(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settle ends a reservation whose holder will not: forward if p/ names its version, else back.
+// settle ends a reservation whose holder will not: forward if p/ names its version, else back. One that has ended, or that
+// another node settles, is left alone.
 func (p *Publisher) settle(ctx context.Context, r catalog.Reservation) error {
+	r, err := p.cfg.Catalog.TakeOver(ctx, r)
+	if errors.Is(err, catalog.ErrLost) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	site, path := r.Pointer.Site, r.Pointer.Path
 	head, etag, err := p.head(ctx, site, path)
 	if err != nil {

@@ -43,6 +43,9 @@ func (s *Server) Register(r gin.IRouter, d *openapi.Document) {
 	if s.cfg.Keys != nil {
 		s.keyRoutes(route)
 	}
+	if s.cfg.Catalogue != nil {
+		s.catalogueRoutes(route)
+	}
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/openapi.json", ID: "openapi", Tag: "description", Scope: string(keys.ScopeRead),
 		Summary: "This description",

@@ -14,6 +14,9 @@ import (
 	"perigee/problem"
 )
 
+// ErrUnavailable says that a part which the answer needs, such as the catalogue's database, does not answer now.
+var ErrUnavailable = errors.New("a part of the service does not answer")
+
 // ErrPrecondition says that something has changed since the version that a request names.
 var ErrPrecondition = errors.New("it has another version by now")
 
@@ -44,6 +47,10 @@ func (s *Server) failWith(c *gin.Context, doing string, err error) {
 		fail(c, http.StatusConflict, "exists", told(err, fs.ErrExist, " exists already"))
 	case errors.Is(err, fs.ErrPermission):
 		fail(c, http.StatusForbidden, "forbidden", told(err, fs.ErrPermission, ""))
+	case errors.Is(err, ErrUnavailable):
+		s.cfg.Log.Error("a part does not answer", "doing", doing, "request", requestID(c), "err", err)
+		c.Header("Retry-After", "1")
+		fail(c, http.StatusServiceUnavailable, "catalogue-unavailable", "The catalogue's database does not answer: Perigee could not "+doing+". Try again in a moment.")
 	case errors.Is(err, context.DeadlineExceeded):
 		s.cfg.Log.Warn("request took too long", "doing", doing, "request", requestID(c), "err", err)
 		fail(c, http.StatusGatewayTimeout, "timeout", "It took too long to "+doing+". Try again; perigee doctor tells which part does not answer.")

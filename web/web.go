@@ -85,7 +85,7 @@ type File struct {
 	Modified    time.Time
 }
 
-// Config is what New needs. Keys may be nil, everything else is required.
+// Config is what New needs. Keys and Catalogue may be nil, everything else is required.
 type Config struct {
 	Fleet     Fleet
 	Purges    Purges
@@ -95,6 +95,8 @@ type Config struct {
 	Contents  Contents
 	// Keys adds the routes of API keys; nil leaves them out.
 	Keys Keys
+	// Catalogue adds the routes of the catalogue's servers; nil leaves them out.
+	Catalogue Catalogue
 	// Watches tells how bucket sites are watched; nil tells of none.
 	Watches Watches
 

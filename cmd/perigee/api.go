@@ -75,7 +75,8 @@ func (p proofs) Wait(ctx context.Context, at purge.Position) bool {
 
 // Purge implements web.Purges.
 func (p proofs) Purge(ctx context.Context, site object.Site, r web.PurgeRequest) (string, purge.Position, error) {
-	return p.publisher.Purge(ctx, site, catalog.PurgeRequest(r))
+	id, pos, err := p.publisher.Purge(ctx, site, catalog.PurgeRequest(r))
+	return id, pos, away(err)
 }
 
 // Proof implements web.Purges.
@@ -86,7 +87,7 @@ func (p proofs) Proof(id string) (web.Proof, error) {
 	if !known {
 		var err error
 		if at, err = p.catalog.PositionOf(ctx, id); err != nil {
-			return web.Proof{}, err
+			return web.Proof{}, away(err)
 		}
 	}
 	if at.IsZero() { // still in the outbox
@@ -138,7 +139,8 @@ func (s sites) CreateSite(ctx context.Context, rec object.SiteRecord) (object.Si
 	if err := checkStore(s.cfg, rec); err != nil {
 		return rec, err
 	}
-	return s.Publisher.CreateSite(ctx, rec)
+	rec, err := s.Publisher.CreateSite(ctx, rec)
+	return rec, away(err)
 }
 
 // UpdateSite implements web.Sites.
@@ -153,7 +155,7 @@ func (s sites) UpdateSite(ctx context.Context, rec object.SiteRecord, match obje
 	if errors.Is(err, catalog.ErrPrecondition) {
 		err = fmt.Errorf("site %s: %w", rec.Site, web.ErrPrecondition)
 	}
-	return rec, err
+	return rec, away(err)
 }
 
 // Sites implements web.Sites.
@@ -162,7 +164,7 @@ func (s sites) Sites(ctx context.Context) ([]object.SiteRecord, error) {
 	for after := object.Site(""); ; {
 		page, err := s.catalog.Sites(ctx, after, 1000)
 		if err != nil || len(page) == 0 {
-			return all, err
+			return all, away(err)
 		}
 		all = append(all, page...)
 		after = page[len(page)-1].Site
@@ -180,7 +182,7 @@ type files struct {
 func (f files) Recent(ctx context.Context, limit int) ([]web.File, error) {
 	list, err := f.catalog.Recent(ctx, limit)
 	if err != nil {
-		return nil, err
+		return nil, away(err)
 	}
 	all, err := f.sites.Sites(ctx)
 	if err != nil {

@@ -37,15 +37,16 @@ type cli struct {
 	GC      gcCmd      `cmd:"" name:"gc" group:"operate" help:"Delete bytes that nothing refers to any more, or say what would go."`
 	Explain explainCmd `cmd:"" group:"files" help:"Say which edge a client gets for a path, and why."`
 
-	Fleet   fleetCmd   `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
-	Watches watchesCmd `cmd:"" group:"operate" help:"Say how bucket sites are watched."`
-	Keys    keysCmd    `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
-	Geo     geoCmd     `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
-	Config  configCmd  `cmd:"" group:"operate" help:"Check and show the configuration."`
-	Doctor  doctorCmds `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not; s3: try the bucket."`
-	Sim     simCmd     `cmd:"" group:"operate" help:"Replay a trace through the cache policy, beside those it is measured against."`
-	Health  healthCmd  `cmd:"" group:"operate" help:"Ask a health URL; the exit status is the answer. For containers."`
-	Version versionCmd `cmd:"" group:"operate" help:"Print the version."`
+	Fleet   fleetCmd        `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
+	Watches watchesCmd      `cmd:"" group:"operate" help:"Say how bucket sites are watched."`
+	Keys    keysCmd         `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
+	Catalog catalogCommands `cmd:"" group:"operate" help:"Show the servers of the catalogue, and move what they have."`
+	Geo     geoCmd          `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`
+	Config  configCmd       `cmd:"" group:"operate" help:"Check and show the configuration."`
+	Doctor  doctorCmds      `cmd:"" group:"operate" help:"Check that everything can be reached, and say what to do if not; s3: try the bucket."`
+	Sim     simCmd          `cmd:"" group:"operate" help:"Replay a trace through the cache policy, beside those it is measured against."`
+	Health  healthCmd       `cmd:"" group:"operate" help:"Ask a health URL; the exit status is the answer. For containers."`
+	Version versionCmd      `cmd:"" group:"operate" help:"Print the version."`
 }
 
 // globals are the flags of every command.

@@ -110,6 +110,7 @@ type api struct {
 	writer  *origin.Writer
 	log     *bus.Log
 	outbox  *catalog.Outbox
+	mover   *catalog.Mover
 	pub     *upload.Publisher
 	console *web.Server
 	watcher *watch.Watcher
@@ -147,7 +148,11 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 		return nil, nil, errors.Join(err, ln.Close())
 	}
 	r.start("purge log", a.log.Run)
+	if r.cfg.Catalog.IsPostgres() {
+		r.start("purge log, followed", a.follow)
+	}
 	r.start("publishing", a.publish)
+	r.start("moves of the catalogue", a.mover.Run)
 	r.start("live events", a.console.Run)
 	r.start("watching of buckets", a.watcher.Run)
 	if r.events != nil {
@@ -155,6 +160,7 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	}
 	r.start("API", func(ctx context.Context) error { return serveHTTP(ctx, r, ln, h) })
 	reg := admin.NewRegistry()
+	catalog.NewMetrics(reg, a.catalog)
 	registerWatch(reg, a.watcher)
 	return ln, &admin.Node{Ready: a.ready, Metrics: reg}, nil
 }
@@ -162,12 +168,12 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 // build makes the rooms and starts nothing but the catalogue.
 func (a *api) build(ctx context.Context) error {
 	r := a.r
-	file := r.cfg.Catalog.Path
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	cfg := r.catalogConfig()
+	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	var err error
-	if a.catalog, err = catalog.OpenSQLite(ctx, catalog.Config{File: file, Clock: r.clock, Log: r.log}); err != nil {
+	if a.catalog, err = catalog.Open(ctx, cfg); err != nil {
 		return err
 	}
 	r.onStop("catalogue", a.catalog.Close)
@@ -189,19 +195,22 @@ func (a *api) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.mover, err = catalog.NewMover(catalog.MoverConfig{Catalog: a.catalog, Clock: r.clock, Log: r.log}); err != nil {
+		return err
+	}
 	proof := &proofs{Tracker: a.m.tracker, board: a.m.board, catalog: a.catalog}
-	cfg := upload.Config{
+	publishing := upload.Config{
 		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
 		BaseURL:     func(s object.SiteRecord) string { return urlBase(r.cfg.Zone, s) },
 		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload), FormResult: a.formResult,
 		Progress: func(at upload.Progress) { a.console.Uploading(web.UploadProgress(at)) },
 	}
 	if public := r.cfg.Storage.PublicEndpoint; public != "" {
-		if cfg.Presigner, err = a.writer.Presigner(public); err != nil {
+		if publishing.Presigner, err = a.writer.Presigner(public); err != nil {
 			return err
 		}
 	}
-	if a.pub, err = upload.New(cfg); err != nil {
+	if a.pub, err = upload.New(publishing); err != nil {
 		return err
 	}
 	proof.publisher = a.pub
@@ -220,7 +229,8 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Watches: a.watcher, Clock: r.clock, Log: r.log, Version: version(),
+		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Catalogue: slots{a.catalog}, Watches: a.watcher,
+		Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
 }
@@ -243,7 +253,9 @@ func (a *api) formResult(c *gin.Context, status int, results []upload.FormResult
 // appended hears of every entry that the outbox has brought into the log.
 func (a *api) appended(e purge.Entry, at purge.Position, when time.Time) {
 	a.m.tracker.Appended(e.ID, at, when)
-	a.console.Changed(purge.Record{Entry: e, Position: at})
+	if !a.r.cfg.Catalog.IsPostgres() { // else it is heard from the log, like what other nodes append
+		a.console.Changed(purge.Record{Entry: e, Position: at})
+	}
 }
 
 func (a *api) handler(ln net.Listener) (http.Handler, error) {
@@ -263,6 +275,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
 	d := openapi.New(apiInfo())
+	engine.Use(a.pub.Consistency)
 	a.pub.Register(engine, d)
 	a.console.Register(engine, d)
 	return a.withEvents(guard.Wrap(engine)), nil

@@ -5,9 +5,16 @@ CREATE TABLE catalogue (
 	id    TEXT NOT NULL,              -- of this server
 	stamp INTEGER NOT NULL DEFAULT 0, -- rises with every change of slots; 0 before the server was given its first
 	epoch INTEGER NOT NULL DEFAULT 0, -- of the layout, which is the home server's; 0 before there was one
-	moves INTEGER NOT NULL DEFAULT 0  -- the highest number a run of a move was given, by the home server
+	moves INTEGER NOT NULL DEFAULT 0, -- the highest number a run of a move was given, by the home server
+	written INTEGER NOT NULL DEFAULT 0 -- the row of the outbox that was appended to the log last
 );
 INSERT INTO catalogue (id) VALUES (lower(hex(randomblob(8))));
+
+-- The runs of the program that are alive; see runs.go.
+CREATE TABLE runs (
+	id      TEXT NOT NULL PRIMARY KEY,
+	expires INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- What this server may do with which slot; see slotState.
 CREATE TABLE slots (
