@@ -57,7 +57,8 @@ func BlobOf(p *object.Pointer) Blob {
 
 // Claim keeps a blob from being deleted until it ends.
 type Claim struct {
-	Blob    Blob
+	Blob Blob
+	// Expires is until when the blob must have been stored or referred to, by Config.Clock.
 	Expires time.Time
 
 	holder string // names the claim
@@ -177,7 +178,7 @@ func (s *server) claimNew(ctx context.Context, b Blob) (Claim, error) {
 		if err != nil {
 			return err
 		}
-		return insertClaim(ctx, tx, c)
+		return s.insertClaim(ctx, tx, c)
 	})
 	if err != nil {
 		return Claim{}, err
@@ -189,10 +190,11 @@ func (s *server) newClaim() Claim {
 	return Claim{holder: rand.Text(), Expires: s.now().Add(claimTTL)}
 }
 
-func insertClaim(ctx context.Context, tx *sql.Tx, c Claim) error {
+// insertClaim notes a claim. Its row expires by the server's clock; what its holder goes by is c.Expires.
+func (s *server) insertClaim(ctx context.Context, tx *sql.Tx, c Claim) error {
 	_, err := tx.ExecContext(ctx,
 		`INSERT INTO claims (slot, hash, holder, blob, expires) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (slot, hash, holder) DO NOTHING`,
-		object.SlotOfHash(c.Blob.Hash), c.Blob.Hash.String(), c.holder, c.Blob.Key, c.Expires.UnixMicro())
+		object.SlotOfHash(c.Blob.Hash), c.Blob.Hash.String(), c.holder, c.Blob.Key, s.now().Add(claimTTL).UnixMicro())
 	return err
 }
 
@@ -227,7 +229,7 @@ func (s *server) claimReferred(ctx context.Context, hash object.Hash, query stri
 			return fmt.Errorf("the blob: %w", fs.ErrNotExist)
 		}
 		c.Blob = b
-		return insertClaim(ctx, tx, c)
+		return s.insertClaim(ctx, tx, c)
 	})
 	if err != nil {
 		return Claim{}, err

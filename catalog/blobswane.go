@@ -355,7 +355,7 @@ func (s *server) countWaning(ctx context.Context) ([]stateCounts, error) {
 	rows, err := collect(ctx, s.newest(), func(sc scanner) (r stateCounts, err error) {
 		err = sc.Scan(&r.state, &r.Blobs, &r.Bytes)
 		return r, err
-	}, `SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM blobs WHERE state <> 'live' GROUP BY state`)
+	}, `SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE state <> 'live' GROUP BY state`)
 	if err != nil {
 		return nil, fmt.Errorf("count blobs: %w", err)
 	}

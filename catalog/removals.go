@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"perigee/object"
 	"perigee/purge"
@@ -146,6 +147,7 @@ func (s *server) agedPaths(ctx context.Context, site object.Site, slot object.Sl
 	if err != nil {
 		err = fmt.Errorf("list paths of site %s that have old versions: %w", site, err)
 	}
+	slices.Sort(ps)
 	return ps, state, err
 }
 

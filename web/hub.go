@@ -111,14 +111,18 @@ func (h *hub) busy() bool {
 // broadcast queues f, which concerns a path of a site, for every listener that may see it; h.mu is held.
 func (h *hub) broadcast(f []byte, site object.Site, path string) {
 	for l := range h.listeners {
-		if !l.sees(site, path) {
-			continue
+		if l.sees(site, path) {
+			l.queue(f)
 		}
-		select {
-		case l.frames <- f:
-		default:
-			signal(l.lost)
-		}
+	}
+}
+
+// queue gives l a frame, or tells it that it has lost one. It does not block.
+func (l *listener) queue(f []byte) {
+	select {
+	case l.frames <- f:
+	default:
+		signal(l.lost)
 	}
 }
 

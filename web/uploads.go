@@ -59,5 +59,8 @@ func (h *hub) sendUploads() {
 	slices.SortFunc(list, func(a, b UploadProgress) int {
 		return strings.Compare(string(a.Site)+string(a.Path)+a.ID, string(b.Site)+string(b.Path)+b.ID)
 	})
-	h.broadcast(frame("uploads", map[string]any{"uploads": list[:min(len(list), shownUploading)], "all": len(list)}))
+	for l := range h.listeners {
+		seen := slices.DeleteFunc(slices.Clone(list), func(p UploadProgress) bool { return !l.sees(p.Site, string(p.Path)) })
+		l.queue(frame("uploads", map[string]any{"uploads": seen[:min(len(seen), shownUploading)], "all": len(seen)}))
+	}
 }
