@@ -44,10 +44,13 @@ func (s *server) recordObject(ctx context.Context, o Observation) (changed bool,
 		}
 		return replaceObject(ctx, tx, p, o.After)
 	})
-	if err == nil && entry != "" {
+	if err != nil {
+		return false, "", err // whatever the transaction that was rolled back had set
+	}
+	if entry != "" {
 		s.wake()
 	}
-	return changed, entry, err
+	return changed, entry, nil
 }
 
 // replaceObject writes the row of p in place of the one with version after, "" for none. The condition is in the statement, for databases that let two

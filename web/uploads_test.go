@@ -10,7 +10,7 @@ func TestUploadsAreTold(t *testing.T) {
 	h := newHub()
 	s := &Server{hub: h}
 	s.Uploading(UploadProgress{ID: "early", Site: "www", Path: "/early", Received: 1, Size: 10})
-	l := h.join()
+	l := h.join(true, everything)
 	next := func() []UploadProgress {
 		t.Helper()
 		h.sendUploads()
