@@ -56,6 +56,7 @@ const (
 	FileRolledBack Action = "file.rollback"
 	UploadGivenUp  Action = "upload.terminate"
 	PurgeOrdered   Action = "purge"
+	ContentErased  Action = "erase"
 	SiteCreated    Action = "site.create"
 	SiteUpdated    Action = "site.update"
 	QuotaSet       Action = "site.quota"
@@ -65,6 +66,8 @@ const (
 	NodeDrained    Action = "node.drain"
 	NodeUndrained  Action = "node.undrain"
 	NodeForgotten  Action = "node.forget"
+	SlotsMoved     Action = "catalogue.move"
+	MoveCancelled  Action = "catalogue.cancel"
 )
 
 // The outcomes of the audit log.

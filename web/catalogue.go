@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
@@ -91,6 +92,9 @@ func (s *Server) catalogueRoutes(route adder) {
 }
 
 func (s *Server) catalogue(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	l, err := s.cfg.Catalogue.Layout(c.Request.Context())
 	if err != nil {
 		s.failWith(c, "read the layout of the catalogue", err)
@@ -101,7 +105,7 @@ func (s *Server) catalogue(c *gin.Context) {
 
 func (s *Server) moveSlots(c *gin.Context) {
 	var o moveOrder
-	if !s.readJSON(c, &o) {
+	if !allowWhole(c, keys.ScopeAdmin) || !s.readJSON(c, &o) {
 		return
 	}
 	n, err := len(o.Slots), error(nil)
@@ -117,11 +121,17 @@ func (s *Server) moveSlots(c *gin.Context) {
 		s.failWith(c, "order moves", err)
 		return
 	}
+	if !s.note(c, catalog.AuditEntry{Action: catalog.SlotsMoved, Object: o.To, Detail: fmt.Sprintf("%d slots, rebalance %v", n, o.Rebalance)}) {
+		return
+	}
 	s.cfg.Log.Info("moves of the catalogue ordered", "slots", n, "to", o.To, "rebalance", o.Rebalance, "request", requestID(c))
 	c.JSON(http.StatusAccepted, orderedMoves{n})
 }
 
 func (s *Server) cancelMove(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	n, err := strconv.ParseUint(c.Param("slot"), 10, 16)
 	if err != nil || n >= object.Slots {
 		err = fmt.Errorf("slot %q: %w: there are slots 0 to %d", c.Param("slot"), object.ErrInvalid, object.Slots-1)
@@ -130,6 +140,9 @@ func (s *Server) cancelMove(c *gin.Context) {
 	}
 	if err != nil {
 		s.failWith(c, "cancel a move", err)
+		return
+	}
+	if !s.note(c, catalog.AuditEntry{Action: catalog.MoveCancelled, Object: c.Param("slot")}) {
 		return
 	}
 	s.cfg.Log.Info("a move of the catalogue was cancelled", "slot", n, "request", requestID(c))

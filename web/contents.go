@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"perigee/catalog"
 	"perigee/keys"
 	"perigee/object"
 	"perigee/purge"
@@ -124,7 +126,24 @@ func (s *Server) knownSite(ctx context.Context, site object.Site) error {
 	return fmt.Errorf("site %s: %w", site, fs.ErrNotExist)
 }
 
-func (s *Server) eraseEverywhere(c *gin.Context) { s.eraseIn(c, "") }
+func (s *Server) eraseEverywhere(c *gin.Context) {
+	if allowWhole(c, keys.ScopeAdmin) {
+		s.eraseIn(c, "")
+	}
+}
+
+// mayErase returns nil if the sender may erase paths of a site or, if there are none, a content wherever the site has it.
+func mayErase(ctx context.Context, site object.Site, paths []object.Path) error {
+	if len(paths) == 0 {
+		return keys.CheckSite(ctx, keys.ScopePublish, site)
+	}
+	for _, p := range paths {
+		if err := keys.CheckUnder(ctx, keys.ScopePublish, site, string(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (s *Server) eraseIn(c *gin.Context, site object.Site) {
 	wait, ok := waitParam(c)
@@ -137,11 +156,17 @@ func (s *Server) eraseIn(c *gin.Context, site object.Site) {
 		s.failWith(c, "read what to erase", err)
 		return
 	}
+	if site != "" && !allow(c, mayErase(c.Request.Context(), site, paths)) {
+		return
+	}
 	sum, err := s.eraseAll(c.Request.Context(), site, paths, hash)
 	who, _ := keys.FromContext(c.Request.Context())
 	s.cfg.Log.Info("erase ordered", "by", who.ID, "site", site, "paths", len(paths), "sha256", body.SHA256, "files", sum.Files, "versions", sum.Versions,
 		"blobs", sum.Blobs, "kept_here", sum.KeptHere, "kept_elsewhere", sum.KeptElsewhere, "unfinished", sum.Unfinished, "entry", sum.ID,
 		"request", requestID(c), "err", err)
+	if !s.note(c, erasure(site, paths, body.SHA256, sum, err)) {
+		return
+	}
 	if err != nil {
 		s.failWith(c, "erase", err)
 		return
@@ -169,6 +194,22 @@ func (s *Server) eraseAll(ctx context.Context, site object.Site, paths []object.
 		sum.Unfinished += one.Unfinished
 	}
 	return sum, nil
+}
+
+// erasure is what the audit log says of an erase.
+func erasure(site object.Site, paths []object.Path, hash string, sum Erased, err error) catalog.AuditEntry {
+	e := catalog.AuditEntry{
+		Action: catalog.ContentErased, Site: site, Object: hash,
+		Detail: fmt.Sprintf("%d files, %d versions, %d blobs; %d blobs are kept; %d removals are unfinished", sum.Files, sum.Versions, sum.Blobs, sum.KeptHere+sum.KeptElsewhere, sum.Unfinished),
+	}
+	for _, p := range paths {
+		e.Object += " " + string(p)
+	}
+	e.Object = strings.TrimSpace(e.Object)
+	if err != nil {
+		e.Outcome = catalog.OutcomeFailed
+	}
+	return e
 }
 
 // parse checks what the client named: paths of a site, or a hash. Errors wrap object.ErrInvalid.
@@ -219,6 +260,9 @@ func (s *Server) answerErased(c *gin.Context, sum Erased, wait time.Duration) {
 const maxGarbage = 100
 
 func (s *Server) garbage(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	g, err := s.cfg.Contents.Garbage(c.Request.Context(), maxGarbage)
 	if err != nil {
 		s.failWith(c, "look at what is condemned", err)
@@ -231,6 +275,9 @@ func (s *Server) garbage(c *gin.Context) {
 }
 
 func (s *Server) collect(c *gin.Context) {
+	if !allowWhole(c, keys.ScopeAdmin) {
+		return
+	}
 	if err := s.cfg.Contents.Collect(c.Request.Context()); err != nil {
 		s.failWith(c, "collect", err)
 		return

@@ -49,13 +49,14 @@ type access struct {
 
 const (
 	everyone = "rpuasdxo"
+	anyHash  = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 	tusField = "Tus-Resumable: 1.0.0"
 )
 
 // routeAccess has every route of the API and the console.
-func routeAccess(uploadID, purgeID string) []access {
+func routeAccess(uploadID, directID, purgeID string) []access {
 	const files = "/api/v1/sites/www/files"
-	up, direct := "/api/v1/uploads/"+uploadID, "/api/v1/direct-uploads/"+uploadID
+	up, direct := "/api/v1/uploads/"+uploadID, "/api/v1/direct-uploads/"+directID
 	tus := func(method, route, path, who string) access {
 		return access{method + " /api/v1/uploads" + route, path, "", tusField, who}
 	}
@@ -86,6 +87,15 @@ func routeAccess(uploadID, purgeID string) []access {
 		{"POST /api/v1/sites/:site/purge", "/api/v1/sites/www/purge", `{"prefixes":["/in/"],"urls":["/b"]}`, "", "uas"},
 		{"POST /api/v1/sites/:site/purge", "/api/v1/sites/www/purge", `{"tags":["t"]}`, "", "uas"},
 		{"POST /api/v1/sites/:site/purge", "/api/v1/sites/www/purge", `{"all":true}`, "", "uas"},
+
+		{"POST /api/v1/sites/:site/erase", "/api/v1/sites/www/erase", `{"paths":["/in/a"]}`, "", "pasd"},
+		{"POST /api/v1/sites/:site/erase", "/api/v1/sites/www/erase", `{"paths":["/in/a","/b"]}`, "", "pas"},
+		{"POST /api/v1/sites/:site/erase", "/api/v1/sites/www/erase", `{"sha256":"` + anyHash + `"}`, "", "pas"},
+		{"POST /api/v1/erase", "/api/v1/erase", `{"sha256":"` + anyHash + `"}`, "", "a"},
+		{"GET /api/v1/gc", "/api/v1/gc", "", "", "a"}, {"POST /api/v1/gc", "/api/v1/gc", "", "", "a"},
+		{"GET /api/v1/catalogue", "/api/v1/catalogue", "", "", "a"},
+		{"POST /api/v1/catalogue/moves", "/api/v1/catalogue/moves", `{"rebalance":true}`, "", "a"},
+		{"DELETE /api/v1/catalogue/moves/:slot", "/api/v1/catalogue/moves/-1", "", "", "a"}, // no such slot
 
 		{"GET " + "/api/v1/sites/:site/files", files + "?prefix=/in/", "", "", "rpuasd"},
 		{"GET /api/v1/sites/:site/files/*path", files + "/in/a", "", "", "rpuasd"},
@@ -125,10 +135,10 @@ func TestEveryRouteAsksTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cat.Close()
-	uploadID, purgeID := furnish(t, cat)
+	uploadID, directID, purgeID := furnish(t, cat)
 	engine := faces(t, cat)
 
-	rows := routeAccess(uploadID, purgeID)
+	rows := routeAccess(uploadID, directID, purgeID)
 	for _, r := range engine.Routes() {
 		name := r.Method + " " + r.Path
 		if !slices.Contains(public, r.Path) && !slices.ContainsFunc(rows, func(a access) bool { return a.route == name }) {
@@ -172,7 +182,7 @@ func faces(t *testing.T, cat *catalog.Catalog) *gin.Engine {
 		t.Fatal(err)
 	}
 	console, err := web.New(web.Config{
-		Fleet: nodes{}, Purges: proofs{catalog: cat}, Sites: sites{catalog: cat}, Explainer: &explainer{}, Files: files{}, Ledger: cat, Keys: new(keys.Ring), Clock: clock.System, Log: quiet,
+		Fleet: nodes{}, Purges: proofs{catalog: cat}, Sites: sites{catalog: cat}, Explainer: &explainer{}, Files: files{}, Contents: contents{pub}, Catalogue: slots{cat}, Ledger: cat, Keys: new(keys.Ring), Clock: clock.System, Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -187,8 +197,8 @@ func faces(t *testing.T, cat *catalog.Catalog) *gin.Engine {
 	return engine
 }
 
-// furnish makes what the requests are about: www:/in/a, an upload of www:/in/up, a purge of /in/a.
-func furnish(t *testing.T, cat *catalog.Catalog) (uploadID, purgeID string) {
+// furnish makes what the requests are about: www:/in/a, two uploads of www:/in/up, one of them direct, and a purge of /in/a.
+func furnish(t *testing.T, cat *catalog.Catalog) (uploadID, directID, purgeID string) {
 	t.Helper()
 	ctx := t.Context()
 	for _, s := range []object.Site{"www", "img"} {
@@ -210,11 +220,14 @@ func furnish(t *testing.T, cat *catalog.Catalog) (uploadID, purgeID string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := object.NewUploadID("www", "/in/up", [16]byte{})
-	if _, err := cat.OpenUpload(ctx, catalog.Upload{ID: id, Kind: catalog.Resumable, Site: "www", Path: "/in/up", Expires: clock.System.Now().AddDate(1, 0, 0)}); err != nil {
-		t.Fatal(err)
+	open := func(kind catalog.UploadKind, n byte) string {
+		id := object.NewUploadID("www", "/in/up", [16]byte{n, n, n, n, n, n})
+		if _, err := cat.OpenUpload(ctx, catalog.Upload{ID: id, Kind: kind, Site: "www", Path: "/in/up", Expires: clock.System.Now().AddDate(1, 0, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		return string(id)
 	}
-	return string(id), p.ID
+	return open(catalog.Resumable, 0), open(catalog.Direct, 1), p.ID
 }
 
 // tried sends a request as id does, or a stranger. Streams end with it.
