@@ -106,7 +106,7 @@ go-test: build
 	if [[ $$(go env CGO_ENABLED) != 1 ]] || ! command -v "$$(go env CC)" >/dev/null; then \
 		race=; echo "the tests run without the race detector: it needs a C compiler"; \
 	fi; \
-	set -x; E2E_BINARY=$(CURDIR)/bin/perigee go run ./scripts/testreport -skips .ci/skips -- $$race -count 1 -timeout 15m ./...
+	set -x; E2E_BINARY=$(CURDIR)/bin/perigee go run ./scripts/testreport -skips .ci/skips -- $$race -count 1 -timeout 45m ./...
 
 # The go command knows best what is stale, so it is always asked.
 bin/perigee: FORCE | $(CONSOLE)

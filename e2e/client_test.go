@@ -275,6 +275,56 @@ func clientSites(t *testing.T, ctx context.Context, c *client.Client) {
 	if list, err := c.Sites(ctx); err != nil || len(list) != 2 {
 		t.Errorf("%v %v", list, err)
 	}
+	clientLimits(t, ctx, c)
+}
+
+func clientLimits(t *testing.T, ctx context.Context, c *client.Client) {
+	if u, err := c.SetQuota(ctx, "docs", client.Quota{Bytes: 1 << 30}); err != nil || u.Quota.Bytes != 1<<30 || u.Site != "docs" {
+		t.Errorf("%+v %v", u, err)
+	}
+	if before, after, err := c.Recount(ctx, "docs"); err != nil || before != after {
+		t.Errorf("%+v %+v %v", before, after, err)
+	}
+	audited := map[string]bool{}
+	for e, err := range c.Audit(ctx, "docs", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		audited[e.Action] = true
+	}
+	if !audited["site.create"] || !audited["site.quota"] {
+		t.Errorf("the audit log has %v", audited)
+	}
+	for _, err := range c.Purges(ctx, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range c.Uploads(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := object.HashOf([]byte("nobody has this"))
+	for _, site := range []object.Site{"docs", ""} {
+		if e, err := c.Erase(ctx, site, client.EraseOrder{SHA256: hash}, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v %v", e, err)
+		}
+	}
+	if l, err := c.Catalogue(ctx); err != nil || len(l.Servers) != 1 {
+		t.Errorf("%+v %v", l, err)
+	}
+	if err := c.MoveSlots(ctx, []object.Slot{1}, "nowhere"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("moved to a server that there is not: %v", err)
+	}
+	if err := c.CancelMove(ctx, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a move that there is not was cancelled: %v", err)
+	}
+	for _, collect := range []bool{false, true} {
+		if _, err := c.Garbage(ctx, collect); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func clientFleet(t *testing.T, ctx context.Context, c *client.Client) {

@@ -152,6 +152,8 @@ func TestEveryOperationIsAsDescribed(t *testing.T) {
 	d.explain()
 	d.fleet()
 	d.catalogue()
+	d.limits()
+	d.contents()
 	d.events()
 	d.call("openapi", 200, request{})
 	d.strangers()
@@ -321,6 +323,39 @@ func (d *driver) purges() {
 	d.call("purge", 404, request{path: []string{"nowhere"}, body: `{"all":true}`})
 	d.call("getPurge", 200, request{path: []string{d.member(ordered, "id")}})
 	d.call("getPurge", 404, request{path: []string{"nothing"}})
+}
+
+func (d *driver) limits() {
+	other := d.member(d.call("createKey", 201, request{body: `{"name":"reader","scopes":["read"]}`}), "key")
+	d.call("setQuota", 200, request{path: []string{"docs"}, body: `{"quota":{"bytes":1000000,"files":10}}`})
+	d.call("setQuota", 400, request{path: []string{"docs"}, body: `{"quota":{"bytes":-1}}`})
+	d.call("setQuota", 404, request{path: []string{"nowhere"}, body: `{"quota":{}}`})
+	d.call("recount", 200, request{path: []string{"docs"}})
+	d.call("recount", 404, request{path: []string{"nowhere"}})
+	d.call("listAudit", 200, request{query: url.Values{"limit": {"2"}}})
+	d.call("listAudit", 400, request{query: url.Values{"limit": {"0"}}})
+	d.call("listAudit", 403, request{key: other})
+	d.call("listPurges", 200, request{query: url.Values{"limit": {"1"}}})
+	d.call("listPurges", 400, request{query: url.Values{"cursor": {"?"}}})
+	d.call("listUploads", 200, request{})
+	for _, list := range []string{"listUploads", "listKeys", "listSites", "getFleet"} {
+		d.call(list, 400, request{query: url.Values{"limit": {"0"}}})
+	}
+}
+
+func (d *driver) contents() {
+	const nobodys = `{"sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}`
+	other := d.member(d.call("createKey", 201, request{body: `{"name":"publisher","scopes":["publish"]}`}), "key")
+	d.call("putFile", 201, request{path: []string{"www", "to/erase.txt"}, body: "to be erased"})
+	d.call("erase", 200, request{path: []string{"www"}, body: `{"paths":["/to/erase.txt"]}`, query: url.Values{"wait": {"20s"}}})
+	d.call("erase", 400, request{path: []string{"www"}, body: `{}`})
+	d.call("erase", 404, request{path: []string{"nowhere"}, body: nobodys})
+	d.call("eraseEverywhere", 200, request{body: nobodys})
+	d.call("eraseEverywhere", 400, request{body: `{"paths":["/a"]}`})
+	d.call("getGarbage", 200, request{})
+	d.call("getGarbage", 403, request{key: other})
+	d.call("collect", 200, request{})
+	d.call("collect", 403, request{key: other})
 }
 
 func (d *driver) explain() {

@@ -10,6 +10,7 @@ var pathParams = map[string]string{
 	"site": "The name of a site",
 	"path": "The path of a file without its first /; may contain /; each segment is escaped as in a URL",
 	"node": "The name of a node",
+	"slot": "The number of a slot of the catalogue, 0 to 4095",
 	"id":   "As another call of this group has given it",
 }
 

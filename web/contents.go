@@ -271,6 +271,11 @@ func (s *Server) garbage(c *gin.Context) {
 	if g.Blobs == nil {
 		g.Blobs = []Blob{}
 	}
+	if g.Strays != nil && g.Strays.Examples == nil {
+		told := *g.Strays // the collector's own stays as it is
+		told.Examples = []string{}
+		g.Strays = &told
+	}
 	c.JSON(http.StatusOK, g)
 }
 

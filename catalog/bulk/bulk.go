@@ -39,6 +39,7 @@ type file struct {
 	path    object.Path
 	version object.Version
 	blob    object.Key
+	size    int64 // bytes
 	pointer string
 }
 
@@ -50,7 +51,7 @@ func made(site object.Site, n int, start time.Time) file {
 		Format: 1, Site: site, Path: Path(n), Version: object.NextVersion(at, 0, ""), State: object.Live, Hash: h, Root: h, Size: int64(1000 + n%1000),
 		Blob: object.BlobKey(h), ContentType: "application/octet-stream", Modified: at.Truncate(time.Second).UTC(),
 	}
-	return file{object.SlotOf(site, p.Path), p.Path, p.Version, p.Blob, string(object.MarshalPointer(&p))}
+	return file{object.SlotOf(site, p.Path), p.Path, p.Version, p.Blob, p.Size, string(object.MarshalPointer(&p))}
 }
 
 // Fill writes n files of a site, with one version each: 2n rows. said, if set, is told now and then how many files are written.
@@ -142,7 +143,7 @@ type writer interface {
 
 var (
 	fileColumns    = []string{"slot", "site", "path", "version", "state", "etag", "pointer"}
-	versionColumns = []string{"slot", "site", "path", "version", "blob", "pointer", "entry"}
+	versionColumns = []string{"slot", "site", "path", "version", "blob", "size", "pointer", "entry"}
 )
 
 func fileRow(site object.Site, f file) []any {
@@ -150,7 +151,7 @@ func fileRow(site object.Site, f file) []any {
 }
 
 func versionRow(site object.Site, f file) []any {
-	return []any{int64(f.slot), string(site), string(f.path), string(f.version), string(f.blob), f.pointer, "none"}
+	return []any{int64(f.slot), string(site), string(f.path), string(f.version), string(f.blob), f.size, f.pointer, "none"}
 }
 
 // drop drops the indexes that a query names, with the statement that makes them.

@@ -63,3 +63,11 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDescriptionCanBeWritten: a route that is described incompletely must not be found out by whoever asks for the description.
+func TestTheDescriptionCanBeWritten(t *testing.T) {
+	_, d := routed(t)
+	if b, err := d.JSON(); err != nil || len(b) == 0 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
