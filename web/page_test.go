@@ -211,7 +211,7 @@ func TestBuiltAndUnbuilt(t *testing.T) {
 			"dist/assets/main-1.js", "x", "dist/.vite/license.md", "MIT"), `<script type="module" src="/assets/main-1.js">`, "make console"},
 	} {
 		w, _ := newWorld(t, false)
-		s, err := New(Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+		s, err := New(Config{Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Ledger: w.cat, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
