@@ -187,7 +187,7 @@ func (s *server) claimNew(ctx context.Context, b Blob) (Claim, error) {
 }
 
 func (s *server) newClaim() Claim {
-	return Claim{holder: rand.Text(), Expires: s.now().Add(claimTTL)}
+	return Claim{holder: rand.Text(), Expires: s.cfg.Clock.Now().Add(claimTTL)}
 }
 
 // insertClaim notes a claim. Its row expires by the server's clock; what its holder goes by is c.Expires.

@@ -149,6 +149,7 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/nope/files", nil, 404, "site nope"},
 		{"DELETE", "/www/files/nothing", nil, 404, "does not exist"},
 		{"DELETE", "/www/files/nothing?versions=all", nil, 404, "does not exist"},
+		{"DELETE", "/www/files/nothing?versions=x", nil, 400, "versions"},
 		{"POST", "/www/files/a", nil, 405, "PUT"},
 		{"POST", "/www/files/a/rollback", nil, 400, "version"},
 		{"POST", "/www/files/a/rollback?version=x", nil, 400, "version"},

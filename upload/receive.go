@@ -324,6 +324,12 @@ func (u *resumable) publish(b blob) error {
 	if err != nil {
 		return err
 	}
+	own := b.key
+	if b.claim.IsZero() {
+		if _, err := u.p.reuse(ctx, st.Site, &b); err != nil {
+			return err
+		}
+	}
 	u.p.at(afterBlob)
 	res, err := u.p.record(ctx, rec, EventPublished, catalog.Change{
 		Pointer: b.pointer(st.Site, st.Path, st.Attributes), Upload: st.ID, Fence: u.claim.lease.Fence, Claim: b.claim, Condition: st.Condition,
@@ -342,11 +348,14 @@ func (u *resumable) publish(b blob) error {
 		return err
 	}
 	u.claim.live()
-	if u.etag == "" {
-		return nil // it came in one request and left nothing behind
+	switch {
+	case b.key != own: // the site had the same bytes
+		err = u.p.removeBytes(ctx, st.ID)
+	case u.etag != "": // else it came in one request and left nothing behind
+		err = u.p.removeState(ctx, st.ID)
 	}
-	if err := u.p.removeState(ctx, st.ID); err != nil {
-		u.p.cfg.Log.Debug("the state of a finished upload stays until it expires", "upload", st.ID, "err", err)
+	if err != nil {
+		u.p.cfg.Log.Debug("what a finished upload needs no more stays until it expires", "upload", st.ID, "err", err)
 	}
 	return nil
 }

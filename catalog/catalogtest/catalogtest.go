@@ -32,6 +32,8 @@ func Run(t *testing.T, open Opener) {
 		{"late commit", testLateCommit}, {"concurrent writers", testConcurrent}, {"adopt", testAdopt},
 		{"list", testList}, {"list prefixes", testListPrefixes}, {"recent", testRecent}, {"versions", testVersions},
 		{"streamed uploads", testStreamed}, {"resumable uploads", testResumable}, {"leases", testLeases}, {"references", testReferenced},
+		{"claims", testClaims}, {"references of versions", testReferences}, {"unsure references", testDoubt}, {"blobs that nobody needs", testWaning},
+		{"versions without a reference", testNamed}, {"removals", testRemovals},
 		{"outbox rows", testRows}, {"purges", testPurges}, {"purge limits", testPurgeLimits}, {"reopen", testReopen},
 		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext}, {"usage", testUsage}, {"quota", testQuota},
 		{"quota race", testQuotaRace}, {"audit", testAudit}, {"nothing to audit", testRefusedIsNotAudited}, {"requests once", testOnce},
