@@ -38,8 +38,6 @@ func Run(t *testing.T, open Opener) {
 		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext}, {"usage", testUsage}, {"quota", testQuota},
 		{"quota race", testQuotaRace}, {"audit", testAudit}, {"nothing to audit", testRefusedIsNotAudited}, {"requests once", testOnce},
 		{"one of many requests", testOnceOne}, {"list purges", testListPurges},
-		{"claims", testClaims}, {"references of versions", testReferences}, {"unsure references", testDoubt}, {"blobs that nobody needs", testWaning},
-		{"versions without a reference", testNamed}, {"removals", testRemovals},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bench{t: t, ctx: t.Context(), open: open, clock: &steppedClock{Clock: clock.System}}
