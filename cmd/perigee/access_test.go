@@ -150,27 +150,32 @@ func TestEveryRouteAsksTheKey(t *testing.T) {
 			t.Errorf("%s is in routeAccess and not registered", a.route)
 			continue
 		}
+		on := func() http.Handler {
+			if strings.Contains(a.route, "uploads") {
+				return faces(t, cat) // one that ends at what is not there may leave an upload locked
+			}
+			return engine
+		}
 		for kind, id := range kindsOfKeys {
 			if a.keys[0] == '-' { // it is let in and finds nothing: the detail tells that from a refusal
-				if code, body := tried(t, faces(t, cat), a, &id); strings.ContainsRune(a.keys, kind) != strings.Contains(body, "version 0000000000000000") {
+				if code, body := tried(t, on(), a, &id); strings.ContainsRune(a.keys, kind) != strings.Contains(body, "version 0000000000000000") {
 					t.Errorf("%s %s by key %c = %d %s", a.route, a.path, kind, code, body)
 				}
 				continue
 			}
-			code, body := tried(t, faces(t, cat), a, &id)
+			code, body := tried(t, on(), a, &id)
 			refused := code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusNotFound
 			if refused == strings.ContainsRune(a.keys, kind) {
 				t.Errorf("%s %s %s by key %c = %d %.200s", a.route, a.path, a.body, kind, code, body)
 			}
 		}
-		if code, _ := tried(t, faces(t, cat), a, nil); code != http.StatusUnauthorized {
+		if code, _ := tried(t, on(), a, nil); code != http.StatusUnauthorized {
 			t.Errorf("%s by a stranger = %d", a.route, code)
 		}
 	}
 }
 
-// faces returns the routes of both faces on a catalogue. Each request has its own: one that ends at what is not there may leave an
-// upload locked.
+// faces returns the routes of both faces on a catalogue.
 func faces(t *testing.T, cat *catalog.Catalog) *gin.Engine {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
