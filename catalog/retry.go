@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"perigee/clock"
 )
 
 // fate is what an error of a database says about trying again.
@@ -157,12 +159,5 @@ func (s *server) bounded(ctx context.Context) (context.Context, context.CancelFu
 
 // pause waits for d, give or take half, so that those who met do not meet again.
 func (s *server) pause(ctx context.Context, d time.Duration) error {
-	t := s.cfg.Clock.NewTimer(d/2 + rand.N(d))
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, s.cfg.Clock, d/2+rand.N(d))
 }

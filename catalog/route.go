@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"perigee/clock"
 	"perigee/object"
 )
 
@@ -35,14 +36,7 @@ func (c *Catalog) again(ctx context.Context, deadline time.Time, why error) erro
 	if !c.cfg.Clock.Now().Before(deadline) {
 		return fmt.Errorf("%w: %w", ErrBusy, why)
 	}
-	t := c.cfg.Clock.NewTimer(movePoll)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, c.cfg.Clock, movePoll)
 }
 
 // write has f done by the server of the slot, for as long as wait allows while a move is about to end.

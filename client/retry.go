@@ -53,19 +53,7 @@ func (c *Client) again(ctx context.Context, try int, err error) bool {
 	if try >= c.retry.Tries || !Temporary(err) || ctx.Err() != nil {
 		return false
 	}
-	return pause(ctx, c.clock, c.retry.After(try, err))
-}
-
-// pause waits for d; false says that ctx ended before.
-func pause(ctx context.Context, c clock.Clock, d time.Duration) bool {
-	t := c.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Sleep(ctx, c.clock, c.retry.After(try, err)) == nil
 }
 
 // asks reports whether a method only asks (RFC 9110 §9.2.1).

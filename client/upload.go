@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"perigee/clock"
 	"perigee/object"
 	"perigee/problem"
 	"perigee/purge"
@@ -77,7 +78,7 @@ func (u *uploading) run(ctx context.Context) (File, error) {
 		}
 		if err != nil {
 			u.known = false
-			if !resumable(err) || try >= u.c.retry.Tries || !pause(ctx, u.c.clock, u.c.retry.After(try, err)) {
+			if !resumable(err) || try >= u.c.retry.Tries || clock.Sleep(ctx, u.c.clock, u.c.retry.After(try, err)) != nil {
 				return File{}, err
 			}
 		}

@@ -4,7 +4,10 @@
 // It is not a scheduler: it starts no goroutine, and a Timer must be stopped by whoever made it.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Clock tells the time and makes timers. Implementations are safe for concurrent use.
 type Clock interface {
@@ -34,6 +37,18 @@ type Ticker interface {
 	C() <-chan time.Time
 	// Stop ends the ticker.
 	Stop()
+}
+
+// Sleep waits for d by c. It returns ctx.Err() if ctx ends before.
+func Sleep(ctx context.Context, c Clock, d time.Duration) error {
+	t := c.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // System is the machine's own clock.

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"perigee/clock"
 	"perigee/object"
 )
 
@@ -102,7 +103,7 @@ func (w *Writer) putConditional(ctx context.Context, what string, key object.Key
 		if ctx.Err() != nil || attempt >= most {
 			break
 		}
-		sleep(ctx, w.cfg.Clock, pause)
+		_ = clock.Sleep(ctx, w.cfg.Clock, pause)
 	}
 	if !lost {
 		return "", last

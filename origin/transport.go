@@ -40,13 +40,3 @@ func newTransport(limit time.Duration, c clock.Clock) *http.Transport {
 		DisableCompression:    true,          // an object is its bytes: a transparently unpacked one has another length
 	}
 }
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, c clock.Clock, d time.Duration) {
-	t := c.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-	case <-ctx.Done():
-	}
-}

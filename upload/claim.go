@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perigee/catalog"
+	"perigee/clock"
 	"perigee/object"
 )
 
@@ -52,7 +53,7 @@ func (p *Publisher) claim(ctx context.Context, id object.UploadID, end func()) (
 		if errors.Is(err, catalog.ErrLeased) {
 			if p.cfg.Clock.Now().After(patience) {
 				err = errLocked
-			} else if err = p.pause(ctx, askEvery/2+rand.N(askEvery)); err == nil {
+			} else if err = clock.Sleep(ctx, p.cfg.Clock, askEvery/2+rand.N(askEvery)); err == nil {
 				continue
 			}
 		}

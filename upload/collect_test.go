@@ -102,7 +102,7 @@ func TestCollectorNeverTakesWhatIsNeeded(t *testing.T) {
 				return err
 			},
 			func() error { _, err := b.pub.RemoveFile(ctx, site, path, catalog.Condition{}); return err },
-			func() error { _, err := b.pub.EraseFile(ctx, site, path); return err },
+			func() error { _, err := b.pub.EraseFiles(ctx, site, path); return err },
 			func() error { _, err := b.pub.EraseContent(ctx, object.HashOf(body), site); return err },
 			func() error { return b.pub.Sweep(ctx) },
 		}[[]int{0, 0, 0, 0, 1, 2, 2, 3, 4, 5, 6, 6, 6}[r.IntN(13)]]
@@ -271,7 +271,7 @@ func TestEraseOfSharedContent(t *testing.T) {
 		}
 	}
 	hash := object.HashOf([]byte("shared"))
-	e, err := b.pub.EraseFile(t.Context(), "www", "/a")
+	e, err := b.pub.EraseFiles(t.Context(), "www", "/a")
 	if err != nil || e.Versions != 1 || e.KeptHere != 1 || e.KeptElsewhere != 0 || e.Blobs != 0 || e.ID == "" {
 		t.Errorf("one of two paths: %+v, %v", e, err)
 	}
@@ -299,7 +299,7 @@ func TestEraseOfSharedContent(t *testing.T) {
 	if got, _ := b.content("www", "/a"); got != "shared" {
 		t.Errorf("published again: %q", got)
 	}
-	if _, err := b.pub.EraseFile(t.Context(), "www", "/never"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := b.pub.EraseFiles(t.Context(), "www", "/never"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a path that never was: %v", err)
 	}
 	b.settle()

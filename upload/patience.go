@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"perigee/clock"
 	"perigee/object"
 	"perigee/origin"
 )
@@ -34,21 +35,9 @@ func (p *Publisher) patiently(ctx context.Context, write func() error) error {
 			return err
 		}
 		p.cfg.Log.Debug("the bucket is given time", "pause", wait, "err", err)
-		if perr := p.pause(ctx, wait); perr != nil {
+		if perr := clock.Sleep(ctx, p.cfg.Clock, wait); perr != nil {
 			return errors.Join(err, perr)
 		}
-	}
-}
-
-// pause waits for d, or returns ctx's error.
-func (p *Publisher) pause(ctx context.Context, d time.Duration) error {
-	t := p.cfg.Clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -61,9 +61,17 @@ func (p *Publisher) RemoveFile(ctx context.Context, site object.Site, path objec
 	return p.removeFile(ctx, site, path, cond, nil, false)
 }
 
-// EraseFile is RemoveFile, and destroys the bytes at once, in the bucket if nothing else refers to them, and on all edges.
-func (p *Publisher) EraseFile(ctx context.Context, site object.Site, path object.Path) (Erased, error) {
-	return p.removeFile(ctx, site, path, catalog.Condition{}, nil, true)
+// EraseFiles is RemoveFile of each path, and destroys the bytes at once, in the bucket if nothing else refers to them, and on all edges. With an error comes what
+// was done before it.
+func (p *Publisher) EraseFiles(ctx context.Context, site object.Site, paths ...object.Path) (sum Erased, err error) {
+	for _, path := range paths {
+		e, err := p.removeFile(ctx, site, path, catalog.Condition{}, nil, true)
+		sum.add(e)
+		if err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
 }
 
 // EraseContent erases every version of every file whose content has that hash, of one site, or of all if site is "". There may be none.

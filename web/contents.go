@@ -18,8 +18,8 @@ import (
 
 // Contents erases what was published, and tells of the blobs that are going to be deleted because nobody needs them. Safe for concurrent use.
 type Contents interface {
-	// EraseFile erases all versions of a path. A path that was never published is fs.ErrNotExist.
-	EraseFile(ctx context.Context, site object.Site, path object.Path) (Erased, error)
+	// EraseFiles erases all versions of each path. A path that was never published is fs.ErrNotExist; with an error comes what was done before it.
+	EraseFiles(ctx context.Context, site object.Site, paths ...object.Path) (Erased, error)
 	// EraseContent erases every version whose content has that hash, of one site, or of all if site is "". There may be none.
 	EraseContent(ctx context.Context, hash object.Hash, site object.Site) (Erased, error)
 	// Garbage tells what is condemned, up to limit blobs of it.
@@ -174,26 +174,11 @@ func (s *Server) eraseIn(c *gin.Context, site object.Site) {
 	s.answerErased(c, sum, wait)
 }
 
-func (s *Server) eraseAll(ctx context.Context, site object.Site, paths []object.Path, hash object.Hash) (sum Erased, err error) {
+func (s *Server) eraseAll(ctx context.Context, site object.Site, paths []object.Path, hash object.Hash) (Erased, error) {
 	if len(paths) == 0 {
 		return s.cfg.Contents.EraseContent(ctx, hash, site)
 	}
-	for _, p := range paths {
-		one, err := s.cfg.Contents.EraseFile(ctx, site, p)
-		if err != nil {
-			return sum, err
-		}
-		if one.ID != "" {
-			sum.ID, sum.Position = one.ID, one.Position
-		}
-		sum.Files += one.Files
-		sum.Versions += one.Versions
-		sum.Blobs += one.Blobs
-		sum.KeptHere += one.KeptHere
-		sum.KeptElsewhere += one.KeptElsewhere
-		sum.Unfinished += one.Unfinished
-	}
-	return sum, nil
+	return s.cfg.Contents.EraseFiles(ctx, site, paths...)
 }
 
 // erasure is what the audit log says of an erase.

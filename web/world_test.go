@@ -206,13 +206,15 @@ func (w *world) Purge(_ context.Context, site object.Site, req PurgeRequest) (st
 	return id, pos, nil
 }
 
-// EraseFile and the next three serve Contents, as if every site had one file, at /secret, of two versions.
-func (w *world) EraseFile(_ context.Context, site object.Site, path object.Path) (Erased, error) {
-	if path != "/secret" {
-		return Erased{}, fmt.Errorf("file %s of site %s: %w", path, site, fs.ErrNotExist)
+// EraseFiles and the next three serve Contents, as if every site had one file, at /secret, of two versions.
+func (w *world) EraseFiles(_ context.Context, site object.Site, paths ...object.Path) (Erased, error) {
+	for _, path := range paths {
+		if path != "/secret" {
+			return Erased{}, fmt.Errorf("file %s of site %s: %w", path, site, fs.ErrNotExist)
+		}
 	}
 	v := object.NextVersion(time.Now(), 1, "")
-	id, pos := w.entry(purge.Entry{Kind: purge.KindErase, Site: site, Path: path, Versions: []object.Version{v}})
+	id, pos := w.entry(purge.Entry{Kind: purge.KindErase, Site: site, Path: "/secret", Versions: []object.Version{v}})
 	return Erased{ID: id, Position: pos, Files: 1, Versions: 2, Blobs: 1, KeptElsewhere: 1}, nil
 }
 
@@ -220,7 +222,7 @@ func (w *world) EraseContent(ctx context.Context, hash object.Hash, site object.
 	if hash != object.HashOf([]byte("secret")) {
 		return Erased{}, nil
 	}
-	return w.EraseFile(ctx, cmp.Or(site, testSite), "/secret")
+	return w.EraseFiles(ctx, cmp.Or(site, testSite), "/secret")
 }
 
 func (w *world) Garbage(context.Context, int) (Garbage, error) {

@@ -113,9 +113,9 @@ type contents struct {
 	*upload.Publisher
 }
 
-// EraseFile implements web.Contents.
-func (c contents) EraseFile(ctx context.Context, site object.Site, path object.Path) (web.Erased, error) {
-	e, err := c.Publisher.EraseFile(ctx, site, path)
+// EraseFiles implements web.Contents.
+func (c contents) EraseFiles(ctx context.Context, site object.Site, paths ...object.Path) (web.Erased, error) {
+	e, err := c.Publisher.EraseFiles(ctx, site, paths...)
 	return web.Erased(e), err
 }
 

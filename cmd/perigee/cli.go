@@ -184,14 +184,10 @@ func (a *app) printJSON(v any) error {
 
 // sleep waits for d, or for the end of ctx, whose error it then returns.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {
-	t := a.clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
+	if clock.Sleep(ctx, a.clock, d) != nil {
 		return context.Cause(ctx)
 	}
+	return nil
 }
 
 // terminal returns the terminal behind a stream, if there is one.

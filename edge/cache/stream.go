@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"perigee/clock"
 	"perigee/object"
 )
 
@@ -84,7 +85,7 @@ func (s *stream) chunk(ctx context.Context, i int64, buf []byte) error {
 	var err error
 	for try := range chunkTries {
 		if try > 0 {
-			if e := e.sleep(ctx, chunkBackoff<<(2*try)); e != nil {
+			if e := clock.Sleep(ctx, e.clock, chunkBackoff<<(2*try)); e != nil {
 				return e
 			}
 		}
@@ -164,17 +165,5 @@ func readFull(r io.Reader, buf []byte) (int, error) {
 		case err != nil:
 			return got, err
 		}
-	}
-}
-
-// sleep waits for d or until ctx ends.
-func (e *Engine) sleep(ctx context.Context, d time.Duration) error {
-	t := e.clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"perigee/clock"
 	"perigee/object"
 	"perigee/origin"
 )
@@ -93,7 +94,7 @@ func (s *site) run(ctx context.Context) {
 // hold renews the hold until it is lost or ctx ends.
 func (s *site) hold(ctx context.Context) {
 	for until := s.w.cfg.Clock.Now().Add(holdTime); ; {
-		sleep(ctx, s.w.cfg.Clock, holdTime/5)
+		_ = clock.Sleep(ctx, s.w.cfg.Clock, holdTime/5)
 		if ctx.Err() != nil {
 			return
 		}
@@ -169,7 +170,7 @@ func (s *site) listen(ctx context.Context) {
 		}
 		if errors.Is(err, origin.ErrNoNotifications) {
 			s.change(func(st *state) { st.Listening = Unsupported })
-			sleep(ctx, c, unsupportedPause)
+			_ = clock.Sleep(ctx, c, unsupportedPause)
 			continue
 		}
 		s.w.cfg.Log.Debug("listening to a bucket broke off", "site", s.rec.Site, "err", err)
@@ -178,7 +179,7 @@ func (s *site) listen(ctx context.Context) {
 			wait = backoffMin
 			s.listSoon() // whatever happened meanwhile was not told
 		}
-		sleep(ctx, c, wait)
+		_ = clock.Sleep(ctx, c, wait)
 	}
 }
 
@@ -189,7 +190,7 @@ func (s *site) hear(ctx context.Context) error {
 	defer work.Wait()
 	defer cancel()
 	work.Go(func() {
-		sleep(ctx, s.w.cfg.Clock, openAfter)
+		_ = clock.Sleep(ctx, s.w.cfg.Clock, openAfter)
 		if ctx.Err() == nil {
 			s.change(func(st *state) { st.Listening = Open })
 		}
@@ -240,7 +241,7 @@ func (s *site) poll(ctx context.Context) {
 			wait = backoffMin
 			continue
 		}
-		sleep(ctx, c, wait)
+		_ = clock.Sleep(ctx, c, wait)
 		wait = min(2*wait, backoffMax)
 	}
 }

@@ -203,16 +203,7 @@ func (w *Watcher) watch(ctx context.Context, rec object.SiteRecord) {
 		} else if !errors.Is(err, ErrHeld) && ctx.Err() == nil {
 			w.cfg.Log.Warn("a bucket site cannot be held", "site", rec.Site, "err", err)
 		}
-		sleep(ctx, w.cfg.Clock, holdTime/5)
-	}
-}
-
-func sleep(ctx context.Context, c clock.Clock, d time.Duration) {
-	t := c.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-	case <-ctx.Done():
+		_ = clock.Sleep(ctx, w.cfg.Clock, holdTime/5)
 	}
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"perigee/clock"
 )
 
 // scrubPause is how long the scrubber rests when it has seen everything.
@@ -23,7 +25,7 @@ func (s *Store) scrub(ctx context.Context) {
 				if debt < alwaysChecked {
 					continue
 				}
-				if !s.pause(ctx, time.Duration(debt)*time.Second/time.Duration(s.cfg.ScrubRate)) {
+				if clock.Sleep(ctx, s.cfg.Clock, time.Duration(debt)*time.Second/time.Duration(s.cfg.ScrubRate)) != nil {
 					seg.unpin()
 					return
 				}
@@ -31,7 +33,7 @@ func (s *Store) scrub(ctx context.Context) {
 			}
 			seg.unpin()
 		}
-		if !s.pause(ctx, scrubPause) {
+		if clock.Sleep(ctx, s.cfg.Clock, scrubPause) != nil {
 			return
 		}
 	}
@@ -58,16 +60,4 @@ func (s *Store) scrubRecord(seg *segment, e listed) int64 {
 	// It is checked at its first use all the same: the disk may do it harm until then.
 	s.counters.scrubbed.Add(int64(h.bodyLen))
 	return w.length()
-}
-
-// pause waits; false if ctx ended.
-func (s *Store) pause(ctx context.Context, d time.Duration) bool {
-	t := s.cfg.Clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
