@@ -2,6 +2,7 @@ package dnsgeo
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,12 +17,12 @@ func listen(t *testing.T, answer func(n int, m *dns.Msg) []byte) (*listener, Not
 	t.Helper()
 	server, pc := &dns.Server{Net: "udp", Addr: "127.0.0.1:0"}, make(chan struct{})
 	l := &listener{heard: make(chan *dns.Msg, 100)}
-	n := 0
+	var came atomic.Int64 // each message has a goroutine of its own
 	server.TsigSecret = clientKeys
 	server.MsgAcceptFunc = func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }
 	server.NotifyStartedFunc = func() { close(pc) }
 	server.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, m *dns.Msg) {
-		n++
+		n := int(came.Add(1))
 		if m.IsTsig() != nil && w.TsigStatus() != nil {
 			t.Errorf("the signature of %v: %v", m, w.TsigStatus())
 		}
