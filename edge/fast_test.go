@@ -244,7 +244,7 @@ func TestFileFieldsSurvive(t *testing.T) {
 	f := x.fileFieldsOf()
 	enc := f.encode(x.site)
 	got, ok := decodeFileFields(enc, x.site)
-	if !ok || !bytes.Equal(got.lines, f.lines) || got.validators != f.validators || got.policy != f.policy || got.content != f.content || got.modified != f.modified {
+	if !ok || !bytes.Equal(got.lines, f.lines) || got.validators != f.validators || got.policy != f.policy || got.content != f.content || got.modified != f.modified || got.bare != f.bare {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	if string(got.etag()) != x.pointer.Hash.ETag() {

@@ -68,6 +68,7 @@ type fileFields struct {
 	lines                       fields
 	validators, policy, content int
 	modified                    int64 // Unix seconds
+	bare                        bool  // an active type that the site allows, without a policy of any kind
 }
 
 // fileFieldsOf forms the lines of x's file.
@@ -79,6 +80,7 @@ func (x *exchange) fileFieldsOf() fileFields {
 		add("Accept-Ranges", "bytes")
 	add, gone := x.ruledLines()
 	f.lines = safely(append(f.lines.without(gone), add...), x.site, p.ContentType)
+	f.bare = active(p.ContentType) && !bytes.Contains(bytes.ToLower(f.lines), []byte("\r\ncontent-security-policy:"))
 	f.validators = len(f.lines)
 	f.lines = f.lines.add("Cache-Control", x.cacheControl())
 	f.policy = len(f.lines)
@@ -111,7 +113,13 @@ func (f *fileFields) appendTo(b fields, v verdict, size int64) fields {
 		b = append(b, "\r\n"...)
 		return b.addInt("Content-Length", v.rng.Length)
 	case http.StatusNotModified:
-		return append(b, f.lines[:f.policy]...)
+		b = append(b, f.lines[:f.policy]...)
+		if f.bare {
+			// A cache replaces what a 304 has and keeps the rest (RFC 9111 §3.2). A browser that stored the file while its site
+			// did not allow the type would keep the sandbox for good; a policy without directives is none (CSP 3 §2.2.1).
+			b = append(b, "Content-Security-Policy: \r\n"...)
+		}
+		return b
 	case http.StatusRequestedRangeNotSatisfiable:
 		b = append(b, "Content-Range: bytes */"...)
 		b = strconv.AppendInt(b, size, 10)
@@ -135,11 +143,12 @@ const etagStart = len("ETag: ")
 // etagLen is the length of the entity tag of a published file: a SHA-256 in base64, in quotes.
 var etagLen = len(object.Hash{}.ETag())
 
-// The form of a prepared head: a byte for the form, the three ends, the time, the length of the site record's version, that version, the
+// The form of a prepared head: a byte for the form, or for that of bare lines, the three ends, the time, the length of the site record's version, that version, the
 // lines and the empty line that ends the head of a 200. The version is there because a change of a site's rules changes
 // lines of every file without touching one name.
 const (
 	headForm  = 1
+	headBare  = 2
 	headFixed = 1 + 3*2 + 8 + 1
 )
 
@@ -149,7 +158,11 @@ func (f *fileFields) encode(site *object.SiteRecord) []byte {
 		return nil
 	}
 	b := make([]byte, 0, headFixed+len(site.Version)+len(f.lines)+2)
-	b = append(b, headForm)
+	form := byte(headForm)
+	if f.bare {
+		form = headBare
+	}
+	b = append(b, form)
 	b = binary.LittleEndian.AppendUint16(b, uint16(f.validators))
 	b = binary.LittleEndian.AppendUint16(b, uint16(f.policy))
 	b = binary.LittleEndian.AppendUint16(b, uint16(f.content))
@@ -163,9 +176,10 @@ func (f *fileFields) encode(site *object.SiteRecord) []byte {
 // decodeFileFields reads what encode made for the same record of a site; false if it was made for another. Its lines are part of b, and the
 // empty line lies behind them.
 func decodeFileFields(b []byte, site *object.SiteRecord) (f fileFields, ok bool) {
-	if len(b) < headFixed || b[0] != headForm {
+	if len(b) < headFixed || b[0] != headForm && b[0] != headBare {
 		return f, false
 	}
+	f.bare = b[0] == headBare
 	at := headFixed + int(b[headFixed-1])
 	if len(b) < at+2 || string(b[headFixed:at]) != string(site.Version) {
 		return f, false
@@ -201,14 +215,25 @@ var noType = map[string]bool{"x-content-type-options": true}
 // policies a browser obeys each.
 func safely(f fields, site *object.SiteRecord, contentType string) fields {
 	f = f.without(noType).add("X-Content-Type-Options", "nosniff")
-	t, _, err := mime.ParseMediaType(contentType)
-	if err != nil || !strings.Contains(t, "/") {
-		t = "" // a browser may make anything of it
-	}
-	if (t == "" || object.ActiveType(t)) && !site.Rules.AllowActive.Allows(t) {
+	if active(contentType) && !site.Rules.AllowActive.Allows(mediaType(contentType)) {
 		f = f.add("Content-Security-Policy", sandbox)
 	}
 	return f
+}
+
+// active reports whether a browser may run script in content of that type.
+func active(contentType string) bool {
+	t := mediaType(contentType)
+	return t == "" || object.ActiveType(t) // it may make anything of what has no type
+}
+
+// mediaType returns the type without its parameters, or "" for what is no media type.
+func mediaType(contentType string) string {
+	t, _, err := mime.ParseMediaType(contentType)
+	if err != nil || !strings.Contains(t, "/") {
+		return ""
+	}
+	return t
 }
 
 // cacheStatus appends what the cache did (RFC 9211) and, on a hit, how long ago the log or the bucket last vouched for

@@ -217,6 +217,11 @@ func testSomeTypesAllowed(t *testing.T, newWeb opener) {
 				if got != slices.Contains(list, ct) {
 					t.Errorf("%v: %s without a sandbox: %v", list, ct, got)
 				}
+				// What a browser stored with another policy must not keep it.
+				now := w.ask("GET", path, "If-None-Match: *").Header.Values("Content-Security-Policy")
+				if want := slices.Contains(list, ct); len(now) != 1 || (now[0] == "") != want {
+					t.Errorf("%v: %s: a 304 has the policy %q", list, ct, now)
+				}
 			}
 		}
 	}
