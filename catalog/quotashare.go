@@ -15,7 +15,6 @@ import (
 // allows, the shares add up to the quota all the same: nothing can be added before enough was deleted.
 func (c *Catalog) divide(ctx context.Context, tx *sql.Tx, site object.Site, q Quota, favoured *server, need charge) error {
 	var servers []*server
-	var used []charge
 	if err := c.each(ctx, func(s *server) error { servers = append(servers, s); return nil }); err != nil {
 		return err // before anybody has lost anything
 	}
@@ -31,7 +30,6 @@ func (c *Catalog) divide(ctx context.Context, tx *sql.Tx, site object.Site, q Qu
 		if err := on(i, func(tx *sql.Tx) (err error) { u, err = lowerShare(ctx, tx, site, q); return err }); err != nil {
 			return c.members[i].fault(err)
 		}
-		used = append(used, u)
 		left.bytes, left.files = left.bytes-u.bytes, left.files-u.files
 	}
 	n := int64(len(servers))
