@@ -19,12 +19,13 @@ import (
 	"perigee/origin/origintest"
 )
 
-// TestSidecar runs the suite on a directory whose metadata is kept in files.
+// TestSidecar runs the suite on a directory whose metadata is kept in files. Keys are names of files there, too.
 func TestSidecar(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "FORMAT"), `{"format":1,"metadata":"sidecar"}`)
 	s := origintest.StartIn(t, root)
-	origintest.Test(t, func(*testing.T) origin.Config { return s.Config() })
+	origintest.Test(t, func(*testing.T) origin.Config { return s.Config() },
+		"keys with a very long element", "a key and keys below it", "keys with an empty element")
 }
 
 func TestEdgeAccountMayOnlyRead(t *testing.T) {
