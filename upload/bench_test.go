@@ -144,13 +144,18 @@ func (b *bench) open() {
 	}
 	b.pub, err = New(cfg)
 	b.must(err)
+	b.server = b.serve(b.pub)
+}
+
+// serve answers for pub, with what the bench's sender may do.
+func (b *bench) serve(pub *Publisher) *httptest.Server {
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
 	engine.Use(func(c *gin.Context) {
 		c.Request = c.Request.WithContext(keys.NewContext(c.Request.Context(), b.sender()))
 	})
-	b.pub.Register(engine, openapi.New(openapi.Info{}))
-	b.server = httptest.NewServer(engine)
+	pub.Register(engine, openapi.New(openapi.Info{}))
+	return httptest.NewServer(engine)
 }
 
 func (b *bench) close() {

@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"perigee/object"
-	"perigee/openapi"
 	"perigee/origin"
 )
 
@@ -25,10 +22,7 @@ func (b *bench) second(w Writer) *httptest.Server {
 	cfg.Writer, cfg.Reader, cfg.Log = w, b.reader, slog.New(slog.DiscardHandler)
 	pub, err := New(cfg)
 	b.must(err)
-	engine := gin.New()
-	engine.UseRawPath, engine.UnescapePathValues = true, false
-	pub.Register(engine, openapi.New(openapi.Info{}))
-	s := httptest.NewServer(engine)
+	s := b.serve(pub)
 	b.t.Cleanup(s.Close)
 	return s
 }
