@@ -1,14 +1,11 @@
 package client
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -18,7 +15,6 @@ import (
 	"time"
 
 	"perigee/clock"
-	"perigee/object"
 	"perigee/problem"
 )
 
@@ -245,77 +241,4 @@ func problemOf(res *http.Response) *Problem {
 		p.RetryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
 	return p
-}
-
-// get calls GET and decodes the answer.
-func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
-	_, err := c.send(ctx, http.MethodGet, path, query, nil, out)
-	return err
-}
-
-// send calls with an optional JSON body. What only asks is repeated as Retry says.
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, in, out any) (status int, err error) {
-	return c.sendWith(ctx, method, path, query, nil, in, out)
-}
-
-// sendIf is send on the condition that match is the current version; "" makes none.
-func (c *Client) sendIf(ctx context.Context, method, path string, match object.Version, in, out any) (status int, err error) {
-	h := http.Header{}
-	if match != "" {
-		h.Set("If-Match", `"`+string(match)+`"`)
-	}
-	return c.sendWith(ctx, method, path, nil, h, in, out)
-}
-
-func (c *Client) sendWith(ctx context.Context, method, path string, query url.Values, h http.Header, in, out any) (status int, err error) {
-	var b []byte
-	if in != nil {
-		if b, err = json.Marshal(in); err != nil {
-			return 0, fmt.Errorf("encode request: %w", err)
-		}
-	}
-	once := func() error {
-		var body io.Reader
-		if in != nil {
-			body = bytes.NewReader(b)
-		}
-		req, err := c.request(ctx, method, path, query, body)
-		if err != nil {
-			return err
-		}
-		maps.Copy(req.Header, h)
-		if in != nil {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		status, err = c.call(req, out)
-		return err
-	}
-	if asks(method) {
-		err = c.repeat(ctx, once)
-	} else {
-		err = once()
-	}
-	return status, err
-}
-
-// repeat calls once until it succeeds, or as Retry says.
-func (c *Client) repeat(ctx context.Context, once func() error) error {
-	for try := 1; ; try++ {
-		err := once()
-		if err == nil || !c.again(ctx, try, err) {
-			return err
-		}
-	}
-}
-
-func (c *Client) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {
-	target := c.base + "/api/v1" + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	return req, nil
 }
