@@ -151,6 +151,10 @@ func Temporary(err error) bool {
 		}
 		return p.RetryAfter > 0
 	}
+	var stored *storageError
+	if errors.As(err, &stored) {
+		return stored.temporary()
+	}
 	var unreachable *unreachableError
 	return errors.As(err, &unreachable)
 }

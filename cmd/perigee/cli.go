@@ -202,8 +202,10 @@ type remote struct {
 	KeyFile string `placeholder:"FILE" help:"File that holds the API key; else PERIGEE_KEY or PERIGEE_KEY_FILE. The key itself is no flag: other users could read it in the list of processes."`
 }
 
-func (r *remote) connect(a *app) (*client.Client, error) {
-	c := client.Config{BaseURL: r.URL, Key: a.lookup("PERIGEE_KEY"), UserAgent: "perigee/" + version()}
+func (r *remote) connect(a *app) (*client.Client, error) { return r.connectWith(a, client.Retry{}) }
+
+func (r *remote) connectWith(a *app, retry client.Retry) (*client.Client, error) {
+	c := client.Config{BaseURL: r.URL, Key: a.lookup("PERIGEE_KEY"), UserAgent: "perigee/" + version(), Retry: retry, Clock: a.clock}
 	if c.BaseURL == "" {
 		c.BaseURL = a.lookup("PERIGEE_URL")
 	}
