@@ -62,13 +62,13 @@ func up(t testing.TB, sets ...string) *System {
 }
 
 // upPublic is up with a storage that clients may send the bytes of uploads to.
-func upPublic(t testing.TB) *System {
+func upPublic(t testing.TB, sets ...string) *System {
 	t.Helper()
 	s, err := NewSystem(binary, filepath.Join(t.TempDir(), "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Sets = []string{"storage.public_endpoint=http://" + s.s3}
+	s.Sets = append(sets, "storage.public_endpoint=http://"+s.s3)
 	return started(t, s)
 }
 
