@@ -27,16 +27,18 @@ type spec struct {
 type specOperation struct {
 	method, path string
 	Problems     []problem.Kind `json:"x-problems"`
-	Parameters   []struct {
-		In, Name string
-		Required bool
-	}
-	RequestBody map[string]any
-	Responses   map[string]struct {
+	Parameters   []specParameter
+	RequestBody  map[string]any
+	Responses    map[string]struct {
 		Ref     string `json:"$ref"`
 		Content map[string]struct{ Schema any }
 		Headers map[string]any
 	}
+}
+
+type specParameter struct {
+	In, Name string
+	Required bool
 }
 
 // pointer is the JSON pointer of an operation in the document.
