@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ type Config struct {
 	Retry Retry
 	// Clock is what pauses are measured by; clock.System when nil.
 	Clock clock.Clock
+	// Consistency is what an earlier Client of the same API has seen, as its Consistency told: reads see no older state.
+	Consistency []string
 }
 
 // Client calls the API.
@@ -69,7 +72,10 @@ func New(c Config) (*Client, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
-	return &Client{base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock}, nil
+	return &Client{
+		base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock,
+		seen: seen{tokens: slices.Clone(c.Consistency)},
+	}, nil
 }
 
 func newHTTP() *http.Client {
@@ -90,6 +96,9 @@ func newHTTP() *http.Client {
 
 // BaseURL returns where the API is.
 func (c *Client) BaseURL() string { return c.base }
+
+// Consistency returns what this Client has seen of the catalogue: opaque words, none where it has no replicas. They are no secrets.
+func (c *Client) Consistency() []string { return c.seen.all() }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
