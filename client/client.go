@@ -1,24 +1,21 @@
 package client
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"perigee/clock"
-	"perigee/object"
 	"perigee/problem"
 )
 
@@ -39,6 +36,8 @@ type Config struct {
 	Retry Retry
 	// Clock is what pauses are measured by; clock.System when nil.
 	Clock clock.Clock
+	// Consistency is what an earlier Client of the same API has seen, as its Consistency told: reads see no older state.
+	Consistency []string
 }
 
 // Client calls the API.
@@ -73,7 +72,10 @@ func New(c Config) (*Client, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
-	return &Client{base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock}, nil
+	return &Client{
+		base: strings.TrimRight(c.BaseURL, "/"), key: c.Key, http: c.HTTP, agent: c.UserAgent, retry: c.Retry.withDefaults(), clock: c.Clock,
+		seen: seen{tokens: slices.Clone(c.Consistency)},
+	}, nil
 }
 
 func newHTTP() *http.Client {
@@ -94,6 +96,9 @@ func newHTTP() *http.Client {
 
 // BaseURL returns where the API is.
 func (c *Client) BaseURL() string { return c.base }
+
+// Consistency returns what this Client has seen of the catalogue: opaque words, none where it has no replicas. They are no secrets.
+func (c *Client) Consistency() []string { return c.seen.all() }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -154,6 +159,10 @@ func Temporary(err error) bool {
 			return true
 		}
 		return p.RetryAfter > 0
+	}
+	var stored *storageError
+	if errors.As(err, &stored) {
+		return stored.temporary()
 	}
 	var unreachable *unreachableError
 	return errors.As(err, &unreachable)
@@ -245,77 +254,4 @@ func problemOf(res *http.Response) *Problem {
 		p.RetryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
 	return p
-}
-
-// get calls GET and decodes the answer.
-func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
-	_, err := c.send(ctx, http.MethodGet, path, query, nil, out)
-	return err
-}
-
-// send calls with an optional JSON body. What only asks is repeated as Retry says.
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, in, out any) (status int, err error) {
-	return c.sendWith(ctx, method, path, query, nil, in, out)
-}
-
-// sendIf is send on the condition that match is the current version; "" makes none.
-func (c *Client) sendIf(ctx context.Context, method, path string, match object.Version, in, out any) (status int, err error) {
-	h := http.Header{}
-	if match != "" {
-		h.Set("If-Match", `"`+string(match)+`"`)
-	}
-	return c.sendWith(ctx, method, path, nil, h, in, out)
-}
-
-func (c *Client) sendWith(ctx context.Context, method, path string, query url.Values, h http.Header, in, out any) (status int, err error) {
-	var b []byte
-	if in != nil {
-		if b, err = json.Marshal(in); err != nil {
-			return 0, fmt.Errorf("encode request: %w", err)
-		}
-	}
-	once := func() error {
-		var body io.Reader
-		if in != nil {
-			body = bytes.NewReader(b)
-		}
-		req, err := c.request(ctx, method, path, query, body)
-		if err != nil {
-			return err
-		}
-		maps.Copy(req.Header, h)
-		if in != nil {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		status, err = c.call(req, out)
-		return err
-	}
-	if asks(method) {
-		err = c.repeat(ctx, once)
-	} else {
-		err = once()
-	}
-	return status, err
-}
-
-// repeat calls once until it succeeds, or as Retry says.
-func (c *Client) repeat(ctx context.Context, once func() error) error {
-	for try := 1; ; try++ {
-		err := once()
-		if err == nil || !c.again(ctx, try, err) {
-			return err
-		}
-	}
-}
-
-func (c *Client) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {
-	target := c.base + "/api/v1" + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	return req, nil
 }

@@ -62,25 +62,62 @@ type PutOptions struct {
 // expectAbove is the size in bytes from which on the server is asked before the body is sent.
 const expectAbove = 1 << 20
 
-// Put publishes body at a path. created reports that the path had no file before. The body is read once; when Put
-// returns it is no longer read.
+// Put publishes body at a path. created reports that the path had no file before. When Put returns the body is no longer read. One that is an io.Seeker
+// is sent again from where it stood, as Retry says, when the server or the way to it fails; any other is read once.
 func (c *Client) Put(ctx context.Context, site object.Site, path object.Path, body io.Reader, o PutOptions) (f File, created bool, err error) {
-	l := &lent{r: body}
-	defer l.giveBack()
-	req, err := c.request(ctx, http.MethodPut, filePath(site, path), waitQuery(o.Wait), l)
+	from, seeks, err := startOf(body)
 	if err != nil {
-		return File{}, false, err
+		return File{}, false, fmt.Errorf("put %s:%s: %w", site, path, err)
+	}
+	var status int
+	once := func(key string) error {
+		if seeks != nil {
+			if _, err := seeks.Seek(from, io.SeekStart); err != nil {
+				return err
+			}
+		}
+		l := &lent{r: body}
+		defer l.giveBack()
+		req, err := c.putRequest(ctx, site, path, l, o)
+		if err != nil {
+			return err
+		}
+		req.Header.Set(idempotencyKey, key)
+		status, err = c.call(req, &f)
+		return err
+	}
+	if seeks != nil {
+		err = c.change(ctx, once)
+	} else {
+		err = once(newIdempotencyKey())
+	}
+	if err != nil {
+		return File{}, false, fmt.Errorf("put %s:%s: %w", site, path, err)
+	}
+	return f, status == http.StatusCreated, nil
+}
+
+// startOf returns where a body that can be read again stands; a nil Seeker says that it cannot be.
+func startOf(body io.Reader) (int64, io.Seeker, error) {
+	s, ok := body.(io.Seeker)
+	if !ok {
+		return 0, nil, nil
+	}
+	from, err := s.Seek(0, io.SeekCurrent)
+	return from, s, err
+}
+
+func (c *Client) putRequest(ctx context.Context, site object.Site, path object.Path, body io.Reader, o PutOptions) (*http.Request, error) {
+	req, err := c.request(ctx, http.MethodPut, filePath(site, path), waitQuery(o.Wait), body)
+	if err != nil {
+		return nil, err
 	}
 	req.ContentLength = o.Size
 	if o.Size == 0 {
 		req.Body = http.NoBody
 	}
 	setPutHeader(req.Header, o)
-	status, err := c.call(req, &f)
-	if err != nil {
-		return File{}, false, fmt.Errorf("put %s:%s: %w", site, path, err)
-	}
-	return f, status == http.StatusCreated, nil
+	return req, nil
 }
 
 func setPutHeader(h http.Header, o PutOptions) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -56,7 +57,10 @@ func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	}
 }
 
-// CreateKey makes an API key. secret is the key itself, which nobody can read again.
+// ErrSecretLost says that an API key was made, and the answer with its secret was lost on the way: nobody can read it again.
+var ErrSecretLost = errors.New("the key was made, but its secret was lost with the answer: revoke it and make another")
+
+// CreateKey makes an API key. secret is the key itself, which nobody can read again. With ErrSecretLost made is the key that is to be revoked.
 func (c *Client) CreateKey(ctx context.Context, k NewKey) (made Key, secret string, err error) {
 	var answer struct {
 		Key
@@ -64,6 +68,9 @@ func (c *Client) CreateKey(ctx context.Context, k NewKey) (made Key, secret stri
 	}
 	if _, err := c.send(ctx, http.MethodPost, "/keys", nil, k, &answer); err != nil {
 		return Key{}, "", fmt.Errorf("create key %q: %w", k.Name, err)
+	}
+	if answer.Secret == "" {
+		return answer.Key, "", fmt.Errorf("create key %q, id %s: %w", k.Name, answer.ID, ErrSecretLost)
 	}
 	return answer.Key, answer.Secret, nil
 }

@@ -10,8 +10,8 @@ import (
 	"perigee/clock"
 )
 
-// Retry says how calls that may be repeated are repeated while the server, or the way to it, fails. Calls that only ask may be, and the pieces of
-// Upload; a call that changes something and has no answer may have taken effect, and is left to the caller.
+// Retry says how calls are repeated while the server, or the way to it, fails. Those that only ask simply are; those that change something carry an
+// Idempotency-Key, by which the server makes the change once; Upload and UploadDirect go on where the server is.
 type Retry struct {
 	// Tries is how often a call is tried in all; 4 when zero, 1 for never again.
 	Tries int

@@ -28,6 +28,13 @@ func (s *seen) tell(h http.Header) (sent []string) {
 	return slices.Clone(s.tokens)
 }
 
+// all returns all tokens.
+func (s *seen) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.tokens)
+}
+
 // learn takes the token of an answer to a request that had sent those. It covers them.
 func (s *seen) learn(sent []string, h http.Header) {
 	token := h.Get(consistencyHeader)

@@ -37,12 +37,15 @@ type UploadOptions struct {
 
 // Upload publishes a file by a resumable upload (tus 1.0): whatever breaks, it goes on with what the server has. size is the length in bytes. body is
 // read with Seek to where the server wants to go on; when Upload returns it is no longer read. It gives up when Retry.Tries tries in a row got no
-// further.
+// further. If SHA256 is known and the site has the content, no bytes are sent.
 //
 // An upload that was given up rests on the server for a day. UploadOptions.Resume goes on with it, EndUpload removes it.
 func (c *Client) Upload(ctx context.Context, site object.Site, path object.Path, body io.ReadSeeker, size int64, o UploadOptions) (File, error) {
 	u := &uploading{c: c, site: site, path: path, body: body, size: size, o: o}
-	f, err := u.run(ctx)
+	f, claimed, err := u.claim(ctx)
+	if err == nil && !claimed {
+		f, err = u.run(ctx)
+	}
 	if err != nil {
 		return File{}, fmt.Errorf("upload %s:%s: %w", site, path, err)
 	}
@@ -63,6 +66,15 @@ type uploading struct {
 	at     string // address; "" before it is begun
 	offset int64
 	known  bool // offset is what the server has
+}
+
+func (u *uploading) claim(ctx context.Context) (File, bool, error) {
+	if u.o.Resume != "" {
+		return File{}, false, nil
+	}
+	return u.c.Claim(ctx, u.site, u.path, PutOptions{
+		Size: u.size, SHA256: u.o.SHA256, ContentType: u.o.ContentType, CacheControl: u.o.CacheControl, Tags: u.o.Tags, IfMatch: u.o.IfMatch, IfNew: u.o.IfNew,
+	})
 }
 
 func (u *uploading) run(ctx context.Context) (File, error) {

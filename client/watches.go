@@ -2,7 +2,7 @@ package client
 
 import (
 	"context"
-	"fmt"
+	"net/url"
 	"time"
 
 	"perigee/object"
@@ -39,11 +39,17 @@ type Listing struct {
 
 // Watches returns how every bucket site is watched, sorted by name.
 func (c *Client) Watches(ctx context.Context) ([]Watch, error) {
-	var list struct {
+	var all []Watch
+	for w, err := range paged(ctx, c, "watches", "/watches", url.Values{}, func(p *struct {
 		Watches []Watch `json:"watches"`
+		Next    string  `json:"next"`
+	}) ([]Watch, string) {
+		return p.Watches, p.Next
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, w)
 	}
-	if err := c.get(ctx, "/watches", nil, &list); err != nil {
-		return nil, fmt.Errorf("watches: %w", err)
-	}
-	return list.Watches, nil
+	return all, nil
 }

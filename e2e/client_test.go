@@ -62,13 +62,12 @@ func (s *seen) matches(id string, o *specOperation, req *http.Request) bool {
 var without = map[string]string{
 	"tusOptionsOne": "it says what tusOptions says",
 	"tusOverride":   "it is for clients that cannot send PATCH",
-	"directCreate":  "", "directGet": "", "directCommit": "", "directEnd": "",
 }
 
 // TestClientCoversEveryOperation calls every method of the Go client against the running server, and looks which operations of the description the
 // requests are.
 func TestClientCoversEveryOperation(t *testing.T) {
-	s := up(t)
+	s := upPublic(t)
 	ctx := within(t, 3*long)
 	plain, err := client.New(client.Config{BaseURL: "http://" + s.API})
 	if err != nil {
@@ -94,6 +93,7 @@ func TestClientCoversEveryOperation(t *testing.T) {
 	clientKeys(t, ctx, c)
 	clientFiles(t, ctx, c)
 	clientUploads(t, ctx, c, log)
+	clientDirect(t, ctx, c, log)
 	clientSites(t, ctx, c)
 	clientFleet(t, ctx, c)
 	for id := range log.spec.operations {

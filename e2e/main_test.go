@@ -58,6 +58,22 @@ func up(t testing.TB, sets ...string) *System {
 		t.Fatal(err)
 	}
 	s.Sets = sets
+	return started(t, s)
+}
+
+// upPublic is up with a storage that clients may send the bytes of uploads to.
+func upPublic(t testing.TB, sets ...string) *System {
+	t.Helper()
+	s, err := NewSystem(binary, filepath.Join(t.TempDir(), "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Sets = append(sets, "storage.public_endpoint=http://"+s.s3)
+	return started(t, s)
+}
+
+func started(t testing.TB, s *System) *System {
+	t.Helper()
 	start(t, s)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -162,6 +163,7 @@ func TestNodesShareACatalogue(t *testing.T) {
 		s.writesAndReads(12)
 		ok(t, s.replicas[0].ResumeReplay(t.Context()))
 	})
+	t.Run("separate runs", s.separateRuns)
 	t.Run("node killed", s.nodeKilled)
 	t.Run("primary killed", s.primaryKilled)
 	t.Run("token", func(t *testing.T) {
@@ -175,6 +177,52 @@ func ok(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// separateRuns: what one run of the command line publishes the next one lists, also when every replica that is asked stands still. A user who keeps nothing
+// from run to run sees the old state then, which shows that the replicas are behind.
+func (s *shared) separateRuns(t *testing.T) {
+	addr := freeAddr(t)
+	s.procs["lagging"] = &proc{name: "lagging", args: []string{"upload", "--config", s.config, "--set", "api.listen=" + addr, "--set", "catalog.max_lag=10m"}}
+	s.start("lagging")
+	defer func() {
+		s.kill("lagging")
+		delete(s.procs, "lagging")
+	}()
+	file, state := filepath.Join(t.TempDir(), "seen.txt"), t.TempDir()
+	run := func(state string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(within(t, long), binary, args...)
+		cmd.Env = append(os.Environ(), "PERIGEE_URL=http://"+addr, "XDG_STATE_HOME="+state)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	ok(t, os.WriteFile(file, []byte("first"), 0o600))
+	eventually(t, "the node answers", func() bool {
+		resp, err := http.Get("http://" + addr + "/api/v1/sites/www/files")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == 200
+	})
+	for _, r := range s.replicas {
+		ok(t, r.PauseReplay(t.Context()))
+	}
+	run(state, "put", file)
+	for range 5 {
+		if out := run(state, "ls"); !strings.Contains(out, "/seen.txt") {
+			t.Fatalf("the file that was just published is not listed:\n%s", out)
+		}
+	}
+	if out := run(t.TempDir(), "ls"); strings.Contains(out, "/seen.txt") {
+		t.Errorf("no replica is behind, so nothing was tried:\n%s", out)
+	}
+	for _, r := range s.replicas {
+		ok(t, r.ResumeReplay(t.Context()))
 	}
 }
 

@@ -27,15 +27,18 @@ type spec struct {
 type specOperation struct {
 	method, path string
 	Problems     []problem.Kind `json:"x-problems"`
-	Parameters   []struct {
-		In, Name string
-		Required bool
-	}
-	RequestBody map[string]any
-	Responses   map[string]struct {
+	Parameters   []specParameter
+	RequestBody  map[string]any
+	Responses    map[string]struct {
 		Ref     string `json:"$ref"`
 		Content map[string]struct{ Schema any }
+		Headers map[string]any
 	}
+}
+
+type specParameter struct {
+	In, Name string
+	Required bool
 }
 
 // pointer is the JSON pointer of an operation in the document.
@@ -140,9 +143,12 @@ func (s *spec) check(id string, a Answer) error {
 		return s.checkProblem(id, a, media)
 	}
 	r, ok := o.Responses[status]
+	_, tells := r.Headers["Perigee-Consistency"]
 	switch {
 	case !ok:
 		return fmt.Errorf("it answers %d, which is not described", a.Status)
+	case tells != (a.Header.Get("Perigee-Consistency") != ""):
+		return fmt.Errorf("it answers %d with Perigee-Consistency %q; described is %v", a.Status, a.Header.Get("Perigee-Consistency"), tells)
 	case len(r.Content) == 0 && len(a.Body) > 0:
 		return fmt.Errorf("it answers %d with a body, which is not described: %.200q", a.Status, a.Body)
 	case len(r.Content) == 0:

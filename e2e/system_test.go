@@ -231,7 +231,7 @@ func (s *System) URL(path string) string { return "http://" + s.API + path }
 // Perigee runs a command of the binary against this system and returns what it printed.
 func (s *System) Perigee(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.Binary, args...)
-	cmd.Env = append(append(os.Environ(), "PERIGEE_URL=http://"+s.API), s.Env...)
+	cmd.Env = append(append(os.Environ(), "PERIGEE_URL=http://"+s.API, "XDG_STATE_HOME="+filepath.Join(s.Dir, "state")), s.Env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

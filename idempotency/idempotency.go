@@ -12,7 +12,7 @@
 //
 // What makes requests the same: method, URL, the conditions and descriptions in the header, and the body, whose SHA-256 is
 // taken while it is read; a repetition's body is read for that, and not kept. Answers of 5xx, and those that say that a
-// key, a rate or a lock was in the way, are not kept: the request may come again. A handler whose answer holds a secret says
+// key, a rate or a lock was in the way, are not kept, nor what a request was refused with whose body broke off: it may come again. A handler whose answer holds a secret says
 // with Instead what is kept in its place. An answer beyond 1 MiB is not kept; a repetition is then told that it took effect.
 //
 // It starts one goroutine for each request that it watches, which ends with the request. When the store fails before the

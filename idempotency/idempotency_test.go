@@ -227,6 +227,39 @@ func TestRepetitionThatBreaksOff(t *testing.T) {
 	}
 }
 
+// TestAFirstRequestThatBreaksOffIsNotKept: what was refused because its body broke off is carried out when it comes whole. It used to get the
+// refusal again, for a day.
+func TestAFirstRequestThatBreaksOffIsNotKept(t *testing.T) {
+	r := newRig(t)
+	q := httptest.NewRequest("PUT", "/a", io.MultiReader(strings.NewReader("o"), brokenBody{}))
+	q.ContentLength = 3
+	q.Header.Set(field, "k")
+	w := httptest.NewRecorder()
+	r.server.ServeHTTP(w, q.WithContext(keys.NewContext(q.Context(), keys.Identity{ID: "me"})))
+	if w.Code != 400 || r.calls != 1 {
+		t.Fatal(w.Code, w.Body, r.calls)
+	}
+	for _, want := range []string{"", "true"} {
+		if w := r.ask("PUT", "/a", "one", "k", "me"); w.Code != 201 || w.Body.String() != "call 2: one" || w.Header().Get(replayed) != want {
+			t.Error(w.Code, w.Body, w.Header())
+		}
+	}
+}
+
+// TestConsistencyIsGivenAgain: who lost the answer to a change reads the change all the same.
+func TestConsistencyIsGivenAgain(t *testing.T) {
+	r := newRig(t)
+	r.do = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Perigee-Consistency", "token")
+		w.WriteHeader(http.StatusNoContent)
+	}
+	for range 2 {
+		if w := r.ask("POST", "/a", "x", "k", "me"); w.Header().Get("Perigee-Consistency") != "token" || r.calls != 1 {
+			t.Error(w.Header(), r.calls)
+		}
+	}
+}
+
 type brokenBody struct{}
 
 func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

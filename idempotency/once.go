@@ -36,8 +36,8 @@ func (k *Keeper) carryOut(w http.ResponseWriter, r *http.Request, next http.Hand
 	}()
 	next.ServeHTTP(out, r)
 	done = true
-	if !out.keep() {
-		k.drop(once)
+	if !out.keep() || body.broken && out.status >= http.StatusBadRequest {
+		k.drop(once) // what was refused because it did not come whole may come whole the next time
 		return
 	}
 	a := catalog.Answer{Status: out.status, Body: string(out.body), BodyRead: body.read}
@@ -150,6 +150,8 @@ type hashed struct {
 	sum   hash.Hash
 	read  int64
 	ended bool
+	// broken says that the body broke off.
+	broken bool
 }
 
 func newHashed(body io.ReadCloser) *hashed {
@@ -165,6 +167,7 @@ func (h *hashed) Read(p []byte) (int, error) {
 	h.sum.Write(p[:n])
 	h.read += int64(n)
 	h.ended = h.ended || err == io.EOF
+	h.broken = h.broken || err != nil && err != io.EOF
 	return n, err
 }
 
@@ -207,10 +210,11 @@ func (k *kept) keep() bool {
 	return k.status < 500 && !k.large
 }
 
-// keptFields are the fields of an answer that are given again.
+// keptFields are the fields of an answer that are given again. What a client has seen of the catalogue is one of them: who lost the answer to a change has to read
+// that change as well.
 func keptFields(h http.Header) http.Header {
 	out := http.Header{}
-	for _, name := range []string{"Content-Type", "ETag", "Location", "X-Request-Id"} {
+	for _, name := range []string{"Content-Type", "ETag", "Location", "X-Request-Id", "Perigee-Consistency"} {
 		if v := h.Values(name); len(v) > 0 {
 			out[http.CanonicalHeaderKey(name)] = v
 		}

@@ -27,6 +27,14 @@ type Document struct {
 	operations []Operation
 	seen       map[string]bool // method and path, and IDs
 	left       []string
+	params     []common
+	headers    []common
+}
+
+// common is a field that many operations have.
+type common struct {
+	Param
+	of func(*Operation) bool
 }
 
 // New returns a document without operations, which knows the types of package object and of purge.
@@ -46,6 +54,28 @@ func (d *Document) Add(o Operation) {
 		d.seen[key] = true
 	}
 	d.operations = append(d.operations, o)
+}
+
+// Common adds a parameter, which may be left out, to every operation that of takes, whenever it is added.
+func (d *Document) Common(p Param, of func(*Operation) bool) {
+	d.params = append(d.params, common{p, of})
+}
+
+// CommonHeader adds a field to the successes of every operation that of takes.
+func (d *Document) CommonHeader(name, doc string, of func(*Operation) bool) {
+	d.headers = append(d.headers, common{Param{In: Header, Name: name, Doc: doc}, of})
+}
+
+// commons are the components of the fields that many operations have.
+func (d *Document) commons() (params, headers map[string]any) {
+	params, headers = map[string]any{}, map[string]any{}
+	for _, p := range d.params {
+		params[p.Name] = d.parameter(p.Param)
+	}
+	for _, h := range d.headers {
+		headers[h.Name] = map[string]any{"description": h.Doc, "schema": Schema{"type": "string"}}
+	}
+	return params, headers
 }
 
 // Operations returns what was added.
@@ -89,6 +119,7 @@ func (d *Document) JSON() ([]byte, error) {
 	problemSchema := d.problemSchema()
 	components := maps.Clone(d.schemas.components)
 	components["Problem"] = problemSchema
+	params, headers := d.commons()
 	var tags []map[string]string
 	for _, t := range d.info.Tags {
 		name, doc, _ := strings.Cut(t, ": ")
@@ -104,13 +135,18 @@ func (d *Document) JSON() ([]byte, error) {
 		"tags":    tags,
 		"paths":   paths,
 		"components": map[string]any{
-			"schemas":   components,
-			"responses": map[string]any{"Problem": problemResponse("Anything else that went wrong", Schema{"$ref": "#/components/schemas/Problem"})},
+			"schemas":    components,
+			"parameters": params,
+			"headers":    headers,
+			"responses":  map[string]any{"Problem": problemResponse("Anything else that went wrong", Schema{"$ref": "#/components/schemas/Problem"})},
 			"securitySchemes": map[string]any{
 				"key": map[string]string{"type": "http", "scheme": "bearer",
 					"description": "An API key, pk_…. On a loopback listener without any key none is needed."},
 				"session": map[string]string{"type": "apiKey", "in": "cookie", "name": "perigee_session",
 					"description": "Made by POST /session. Unsafe requests carry the session's token as X-CSRF-Token or ?csrf= as well."},
+				"events": map[string]string{"type": "http", "scheme": "bearer", "description": "The secret of api.events_secret."},
+				"eventsBasic": map[string]string{"type": "http", "scheme": "basic",
+					"description": "The secret of api.events_secret as the password, with any name."},
 			},
 		},
 	}, "", " ")
@@ -146,6 +182,10 @@ func (d *Document) operation(o *Operation) map[string]any {
 	if o.Scope != "" {
 		doc = strings.TrimSpace(doc + " Needs the scope `" + o.Scope + "`.")
 		out["security"] = []map[string][]string{{"key": {o.Scope}}, {"session": {o.Scope}}, {}}
+	}
+	for _, scheme := range o.Schemes {
+		security, _ := out["security"].([]map[string][]string)
+		out["security"] = append(security, map[string][]string{scheme: {}})
 	}
 	if doc != "" {
 		out["description"] = doc
@@ -191,13 +231,22 @@ func (d *Document) parameters(o *Operation) []map[string]any {
 		out = append(out, map[string]any{"in": "path", "name": m[1], "required": true, "description": doc, "schema": Schema{"type": "string"}})
 	}
 	for _, p := range o.Params {
-		s := d.schemas.of(p.Type)
-		maps.Copy(s, p.Limits)
-		x := map[string]any{"in": string(p.In), "name": p.Name, "description": p.Doc, "schema": s}
-		if p.Required {
-			x["required"] = true
+		out = append(out, d.parameter(p))
+	}
+	for _, p := range d.params {
+		if p.of(o) {
+			out = append(out, map[string]any{"$ref": "#/components/parameters/" + p.Name})
 		}
-		out = append(out, x)
+	}
+	return out
+}
+
+func (d *Document) parameter(p Param) map[string]any {
+	s := d.schemas.of(p.Type)
+	maps.Copy(s, p.Limits)
+	out := map[string]any{"in": string(p.In), "name": p.Name, "description": p.Doc, "schema": s}
+	if p.Required {
+		out["required"] = true
 	}
 	return out
 }
@@ -226,14 +275,23 @@ func (d *Document) responses(o *Operation) map[string]any {
 		if !a.Empty {
 			r["content"] = map[string]any{a.media(): map[string]any{"schema": d.body(a.Content, d.schemas.of)}}
 		}
-		if len(a.Headers) > 0 {
-			h := map[string]any{}
-			for name, doc := range a.Headers {
-				h[name] = map[string]any{"description": doc, "schema": Schema{"type": "string"}}
-			}
+		if h := d.answerHeaders(o, a); len(h) > 0 {
 			r["headers"] = h
 		}
 		out[strconv.Itoa(a.Status)] = r
 	}
 	return out
+}
+
+func (d *Document) answerHeaders(o *Operation, a Answer) map[string]any {
+	h := map[string]any{}
+	for name, doc := range a.Headers {
+		h[name] = map[string]any{"description": doc, "schema": Schema{"type": "string"}}
+	}
+	for _, c := range d.headers {
+		if c.of(o) {
+			h[c.Name] = map[string]any{"$ref": "#/components/headers/" + c.Name}
+		}
+	}
+	return h
 }

@@ -23,6 +23,10 @@ type Operation struct {
 	Summary, Doc string
 	// Scope is what an API key needs to allow it; "" if no key is needed.
 	Scope string
+	// Schemes are the security schemes of the document of which a request needs one, without a scope; none if it needs none.
+	Schemes []string
+	// Beside says that the operation is answered before a request comes to the routes, so that it is none of them.
+	Beside bool
 	// Params are those of query and header; those of the path are known from Path.
 	Params []Param
 	// Body is what the request may carry, one for each media type; nil for nothing.

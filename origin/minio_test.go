@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"perigee/clock"
 	"perigee/object"
 	"perigee/origin"
 	"perigee/origin/miniotest"
@@ -152,5 +155,57 @@ func TestReadOnlyKey(t *testing.T) {
 		if !errors.Is(err, origin.ErrDenied) {
 			t.Errorf("%s with a key that may only read: %v", what, err)
 		}
+	}
+}
+
+// TestPresignedURLExpires: a URL stores its part while it is good, and nothing afterwards.
+func TestPresignedURLExpires(t *testing.T) {
+	s := miniotest.Start(t, miniotest.Options{})
+	_, w := halves(t, s.Config())
+	p, err := w.Presigner(s.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key object.Key = "u/00000000000000000000000000000002"
+	id, err := p.Create(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(lasts time.Duration) func() (status int, body string) {
+		url, err := p.Part(t.Context(), key, id, 1, 5, lasts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() (int, string) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, strings.NewReader("hello"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			b, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res.StatusCode, string(b)
+		}
+	}
+	if status, body := put(time.Hour)(); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	tick := clock.System.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for short := put(time.Second); ; <-tick.C() {
+		status, body := short()
+		if status == http.StatusOK {
+			continue // a second has not passed for the server
+		}
+		if status != http.StatusForbidden || !strings.Contains(body, "expired") {
+			t.Errorf("after its time: %d %s", status, body)
+		}
+		break
 	}
 }

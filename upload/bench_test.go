@@ -94,13 +94,22 @@ func newBench(t testing.TB, cfg Config) *bench {
 // newBenchIn is newBench with everything in one directory.
 func newBenchIn(t testing.TB, dir string, cfg Config) *bench {
 	t.Helper()
-	b := &bench{t: t, cfg: cfg, s3: origintest.StartIn(t, filepath.Join(dir, "s3")), log: purgetest.NewMemory("eu"), dir: dir, clock: &steppedClock{Clock: clock.System}}
+	s3 := origintest.StartIn(t, filepath.Join(dir, "s3"))
+	b := newBenchOn(t, dir, cfg, s3.Config())
+	b.s3 = s3
+	return b
+}
+
+// newBenchOn is newBenchIn with a bucket that is there.
+func newBenchOn(t testing.TB, dir string, cfg Config, bucket origin.Config) *bench {
+	t.Helper()
+	b := &bench{t: t, cfg: cfg, log: purgetest.NewMemory("eu"), dir: dir, clock: &steppedClock{Clock: clock.System}}
 	var err error
-	if b.reader, err = origin.NewReader(b.s3.Config()); err != nil {
+	if b.reader, err = origin.NewReader(bucket); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.reader.Close)
-	if b.writer, err = origin.NewWriter(t.Context(), b.s3.Config()); err != nil {
+	if b.writer, err = origin.NewWriter(t.Context(), bucket); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.writer.Close)

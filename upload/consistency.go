@@ -7,12 +7,22 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/catalog"
+	"perigee/openapi"
 )
 
 // ConsistencyHeader carries what a client has seen of the catalogue: an answer to a change has it, and a client that sends
 // it back, with any later request to any node, is answered from no older state. It is opaque, and may be sent several
 // times, or as a list with commas, to join what was seen in parallel.
 const ConsistencyHeader = "Perigee-Consistency"
+
+// describeConsistency says so of every operation that goes through Consistency.
+func describeConsistency(d *openapi.Document) {
+	behind := func(o *openapi.Operation) bool { return !o.Beside }
+	d.Common(openapi.Param{In: openapi.Header, Name: ConsistencyHeader,
+		Doc: "What the client has seen of the catalogue, as earlier answers told it, several with commas between: it is answered from no older state"}, behind)
+	d.CommonHeader(ConsistencyHeader, "What the client has now seen of the catalogue, to be sent with later requests. Where the catalogue has replicas, "+
+		"the answer to a change has it; and every answer to a request that has one", behind)
+}
 
 // Consistency is the middleware that makes this so for every route behind it. Reading requests may then be answered from a
 // replica of the catalogue; deciding ones never are.

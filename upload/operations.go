@@ -17,6 +17,7 @@ type adder func(openapi.Operation, gin.HandlerFunc)
 func (p *Publisher) Register(r gin.IRouter, d *openapi.Document) {
 	d.Name("File", fileRecord{})
 	d.Name("Published", Result{})
+	describeConsistency(d)
 	with := func(before ...gin.HandlerFunc) adder {
 		g := r.Group("", append([]gin.HandlerFunc{hardened}, before...)...)
 		return func(o openapi.Operation, h gin.HandlerFunc) {

@@ -141,9 +141,21 @@ func (s *Server) siteRoutes(route adder) {
 func (s *Server) watchRoutes(route adder) {
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/watches", ID: "listWatches", Tag: "sites", Scope: string(keys.ScopeRead),
-		Summary: "How bucket sites are watched",
-		Answers: []openapi.Answer{{Status: 200, Doc: "Every bucket site, sorted by name", Content: openapi.Content{Type: watchList{}}}},
+		Summary: "How bucket sites are watched", Params: []openapi.Param{pageCursor, pageLimit},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "One page of bucket sites, sorted by name", Content: openapi.Content{Type: watchPage{}}}},
+		Problems: []problem.Kind{"invalid"},
 	}, s.watches)
+}
+
+// DescribeBucketEvents adds NewBucketEvents to the API's description.
+func DescribeBucketEvents(d *openapi.Document) {
+	d.Add(openapi.Operation{
+		Method: http.MethodPost, Path: BucketEventsPath, ID: "bucketEvents", Tag: "sites", Beside: true, Schemes: []string{"events", "eventsBasic"},
+		Summary: "Tell of objects of bucket sites that have changed", Doc: "Stores post it: messages of AWS S3, SNS, EventBridge, MinIO, Ceph and versitygw.",
+		Body:     []openapi.Content{{Type: openapi.Schema{"type": "object"}}},
+		Answers:  []openapi.Answer{{Status: 200, Doc: "All of it is recorded", Content: openapi.Content{Type: eventsTaken{}}}},
+		Problems: []problem.Kind{"invalid", "incomplete", "too-large", "busy", "storage-unavailable"},
+	})
 }
 
 func (s *Server) purgeRoutes(route adder) {

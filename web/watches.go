@@ -25,9 +25,10 @@ type Watches interface {
 	Status(ctx context.Context) ([]watch.Status, error)
 }
 
-// watches answers GET /api/v1/watches.
+// watches answers GET /api/v1/watches?cursor=&limit=.
 func (s *Server) watches(c *gin.Context) {
-	if !allowWhole(c, keys.ScopeRead) {
+	after, limit, ok := paging(c, maxLimit)
+	if !ok || !allowWhole(c, keys.ScopeRead) {
 		return
 	}
 	list := []watch.Status{}
@@ -38,12 +39,20 @@ func (s *Server) watches(c *gin.Context) {
 			return
 		}
 	}
-	c.JSON(http.StatusOK, watchList{list})
+	list, next := cutPage(list, after, limit, func(w watch.Status) string { return string(w.Site) })
+	c.JSON(http.StatusOK, watchPage{list, next})
 }
 
-// watchList is how every bucket site is watched.
-type watchList struct {
+// watchPage is a page of how bucket sites are watched.
+type watchPage struct {
 	Watches []watch.Status `json:"watches"`
+	Next    string         `json:"next" doc:"Cursor of the next page; empty on the last"`
+}
+
+// eventsTaken says what became of a message.
+type eventsTaken struct {
+	Events int `json:"events" doc:"That the message names"`
+	Taken  int `json:"taken" doc:"Of objects of bucket sites"`
 }
 
 // BucketEventsPath is where stores post what happens to the objects of bucket sites. It has an authentication of its own, and is
@@ -126,7 +135,7 @@ func (cfg EventsConfig) receive(w http.ResponseWriter, r *http.Request, turns ch
 		return no(http.StatusServiceUnavailable, "storage-unavailable", "The store or the catalogue does not answer. Send it again.")
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]int{"events": len(m.Events), "taken": n}) // an error means that the sender is gone
+	json.NewEncoder(w).Encode(eventsTaken{len(m.Events), n}) // an error means that the sender is gone
 	return nil
 }
 

@@ -52,6 +52,7 @@ type world struct {
 	entries  map[string]purge.Position // by id
 	sites    []object.SiteRecord
 	broken   error // what sites and files answer, when set
+	telling  *telling
 	refusing map[string]error
 	slowEdge string // applies nothing by itself
 }
@@ -104,6 +105,7 @@ func (w *world) serve() {
 		w.t.Fatal(err)
 	}
 	engine := gin.New()
+	engine.Use(w.tell)
 	w.server.Register(engine, openapi.New(openapi.Info{Version: "1.2.3"}))
 	w.publishing.register(engine)
 	w.http.Config.Handler = guard.Wrap(engine)

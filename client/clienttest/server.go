@@ -33,6 +33,8 @@ type Server struct {
 	PageSize int
 	// Before, if set, sees each request first; a status other than 0 is answered in place of it.
 	Before func(*http.Request) int
+	// Header, if set, sets fields of the answer to a request.
+	Header func(http.Header, *http.Request)
 	// Nodes is the fleet.
 	Nodes []client.Node
 	// Lagging is how many times a purge's status is asked before the last edge has applied it.
@@ -145,6 +147,9 @@ func (s *Server) handler() http.Handler {
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)
 		s.mu.Unlock()
+		if s.Header != nil {
+			s.Header(w.Header(), r)
+		}
 		if s.Before != nil {
 			if status := s.Before(r); status != 0 {
 				problem(w, status, "refused", "the test refuses this")

@@ -66,6 +66,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	clock          clock.Clock
+
+	// calls are the clients of this run.
+	calls []*call
 }
 
 // groups are the headings of the help.
@@ -95,7 +98,9 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		return 2
 	}
 	a := &app{globals: c.globals, ctx: ctx, env: env, stdin: stdin, stdout: stdout, stderr: stderr, clock: clock.System}
-	return a.report(cmd.Run(a))
+	code := a.report(cmd.Run(a))
+	a.remember()
+	return code
 }
 
 // failed is the error of a command that has said what went wrong; only the exit status is left to set.
@@ -202,8 +207,10 @@ type remote struct {
 	KeyFile string `placeholder:"FILE" help:"File that holds the API key; else PERIGEE_KEY or PERIGEE_KEY_FILE. The key itself is no flag: other users could read it in the list of processes."`
 }
 
-func (r *remote) connect(a *app) (*client.Client, error) {
-	c := client.Config{BaseURL: r.URL, Key: a.lookup("PERIGEE_KEY"), UserAgent: "perigee/" + version()}
+func (r *remote) connect(a *app) (*client.Client, error) { return r.connectWith(a, client.Retry{}) }
+
+func (r *remote) connectWith(a *app, retry client.Retry) (*client.Client, error) {
+	c := client.Config{BaseURL: r.URL, Key: a.lookup("PERIGEE_KEY"), UserAgent: "perigee/" + version(), Retry: retry, Clock: a.clock}
 	if c.BaseURL == "" {
 		c.BaseURL = a.lookup("PERIGEE_URL")
 	}
@@ -218,5 +225,5 @@ func (r *remote) connect(a *app) (*client.Client, error) {
 		}
 		c.Key = strings.TrimSpace(string(b))
 	}
-	return client.New(c)
+	return a.connect(c)
 }

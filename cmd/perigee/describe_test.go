@@ -29,6 +29,7 @@ func routed(t *testing.T) (gin.RoutesInfo, *openapi.Document) {
 	engine, d := gin.New(), openapi.New(apiInfo())
 	new(upload.Publisher).Register(engine, d)
 	console.Register(engine, d)
+	describeBeside(d)
 	return engine.Routes(), d
 }
 
@@ -37,7 +38,9 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	routes, d := routed(t)
 	described := map[string]bool{}
 	for _, o := range d.Operations() {
-		described[o.Method+" "+o.Route()] = true
+		if !o.Beside { // e2e finds out that those are answered
+			described[o.Method+" "+o.Route()] = true
+		}
 	}
 	registered := map[string]bool{}
 	for _, r := range routes {

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +24,7 @@ type putCmd struct {
 	Force        bool          `help:"Publish files again that are unchanged."`
 	DryRun       bool          `short:"n" help:"Say what would be published, and do nothing."`
 	Quiet        bool          `short:"q" help:"Do not print the URLs."`
+	Direct       bool          `help:"Send the bytes straight to the storage, and not through the API. The server needs storage.public_endpoint."`
 	Tries        int           `default:"6" help:"How often a file is tried while the server or the way to it fails."`
 	Pause        time.Duration `default:"500ms" help:"Pause after the first failure; it doubles with each more, up to 10s."`
 }
@@ -96,7 +95,7 @@ func (c *putCmd) Run(a *app) error {
 	if p.tags, err = object.ParseTags(c.Tags); err != nil {
 		return err
 	}
-	if p.client, err = c.connect(a); err != nil {
+	if p.client, err = c.connectWith(a, client.Retry{Tries: c.Tries, Pause: c.Pause}); err != nil {
 		return err
 	}
 	defer p.client.Close()
@@ -202,118 +201,6 @@ func (p *putter) work(ctx context.Context, files []localFile) <-chan putResult {
 		close(results)
 	}()
 	return results
-}
-
-// one publishes one file, trying again while that may help.
-func (p *putter) one(ctx context.Context, f localFile) putResult {
-	r := putResult{Source: f.name}
-	resume := "" // the address of an upload that was begun
-	for try := 1; ; try++ {
-		file, status, err := p.attempt(ctx, f, &resume)
-		if err == nil {
-			p.trouble.Store(0)
-			r.Status, r.File = status, &file
-			return r
-		}
-		if try == p.Tries || ctx.Err() != nil || !retryable(err) {
-			if client.Temporary(err) && int(p.trouble.Add(1)) >= 2*p.Jobs {
-				p.stop(errNoServer)
-			}
-			r.Status, r.Error = notDone, err.Error()
-			return r
-		}
-		if err := p.a.sleep(ctx, p.pause(try, err)); err != nil {
-			r.Status, r.Error = notDone, err.Error()
-			return r
-		}
-	}
-}
-
-// retryable reports whether another try may help: the server failed, or the file changed under our hands.
-func retryable(err error) bool {
-	var p *client.Problem
-	return client.Temporary(err) || errors.As(err, &p) && (p.Type == "/problems/digest-mismatch" || p.Type == "/problems/incomplete")
-}
-
-// pause returns how long to wait after the try-th failure. The jitter keeps the workers from coming back as one.
-func (p *putter) pause(try int, err error) time.Duration {
-	d := min(p.Pause<<min(try-1, 10), 10*time.Second)
-	d = d/2 + rand.N(d/2+1)
-	var prob *client.Problem
-	if errors.As(err, &prob) {
-		d = max(d, min(prob.RetryAfter, 30*time.Second))
-	}
-	return d
-}
-
-// resumableAbove is the size in bytes from which on a file goes by resumable upload: what has arrived need not be sent again.
-const resumableAbove = 64 << 20
-
-// attempt publishes a file once, unless the catalogue has the same bytes at its path. A large file goes on at *resume.
-func (p *putter) attempt(ctx context.Context, f localFile, resume *string) (client.File, outcome, error) {
-	c, err := readContent(f.name)
-	if err != nil {
-		p.bar.fail(f.size)
-		return client.File{}, "", err
-	}
-	defer c.close()
-	if old, ok := p.known[f.path]; ok && old.SHA256 == c.hash && !p.Force {
-		p.bar.done(f.size)
-		return old, unchanged, nil
-	}
-	if p.DryRun {
-		p.bar.done(f.size)
-		return client.File{Site: p.to.site, Path: f.path, SHA256: c.hash, Size: c.size}, wouldPut, nil
-	}
-	body := &counted{r: c.open(), bar: p.bar}
-	file, err := p.send(ctx, f, c, body, resume)
-	if err != nil {
-		p.bar.sent(-body.n) // it will be sent again, or not at all
-		return client.File{}, "", err
-	}
-	if file.SHA256 != c.hash || file.Size != c.size {
-		return client.File{}, "", fmt.Errorf("put %s: the server says it stored %d bytes with SHA-256 %s, which is not what was sent", f.path, file.Size, file.SHA256)
-	}
-	p.bar.sent(f.size - body.n)
-	p.bar.file()
-	return file, uploaded, nil
-}
-
-// send sends the content of a file.
-func (p *putter) send(ctx context.Context, f localFile, c *content, body *counted, resume *string) (client.File, error) {
-	if c.size <= resumableAbove {
-		file, _, err := p.client.Put(ctx, p.to.site, f.path, body, client.PutOptions{
-			Size: c.size, SHA256: c.hash, Tags: p.tags, CacheControl: p.CacheControl,
-		})
-		return file, err
-	}
-	return p.client.Upload(ctx, p.to.site, f.path, body, c.size, client.UploadOptions{
-		SHA256: c.hash, Tags: p.tags, CacheControl: p.CacheControl, Resume: *resume, Begun: func(address string) { *resume = address },
-	})
-}
-
-// counted tells the bar how far it is read.
-type counted struct {
-	r   io.ReadSeeker
-	bar *progress
-	n   int64
-}
-
-// Seek tells the bar, too: what is read again was not sent.
-func (c *counted) Seek(offset int64, whence int) (int64, error) {
-	at, err := c.r.Seek(offset, whence)
-	if err == nil {
-		c.bar.sent(at - c.n)
-		c.n = at
-	}
-	return at, err
-}
-
-func (c *counted) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.n += int64(n)
-	c.bar.sent(int64(n))
-	return n, err
 }
 
 // print tells one result: URLs to standard output, the rest to standard error.

@@ -145,12 +145,18 @@ func kindOf(m fs.FileMode) string {
 // smallFile is the largest file that is read into memory once, in place of twice from disk, in bytes.
 const smallFile = 8 << 20
 
+// reader is read in order, or anywhere.
+type reader interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
 // content is the content of a file as it was when it was hashed.
 type content struct {
 	hash object.Hash
 	size int64
-	open func() io.ReadSeeker // a new reader from the start
-	file *os.File             // nil for a small one
+	open func() reader // a new one from the start
+	file *os.File      // nil for a small one
 }
 
 func (c *content) close() {
@@ -181,7 +187,7 @@ func readContent(name string) (*content, error) {
 			return nil, err
 		}
 		if len(b) <= smallFile {
-			return &content{hash: object.HashOf(b), size: int64(len(b)), open: func() io.ReadSeeker { return bytes.NewReader(b) }}, nil
+			return &content{hash: object.HashOf(b), size: int64(len(b)), open: func() reader { return bytes.NewReader(b) }}, nil
 		}
 		return nil, fmt.Errorf("%s grows while it is read", name)
 	}
@@ -191,5 +197,5 @@ func readContent(name string) (*content, error) {
 		f.Close()
 		return nil, err
 	}
-	return &content{hash: object.Hash(h.Sum(nil)), size: n, open: func() io.ReadSeeker { return io.NewSectionReader(f, 0, n) }, file: f}, nil
+	return &content{hash: object.Hash(h.Sum(nil)), size: n, open: func() reader { return io.NewSectionReader(f, 0, n) }, file: f}, nil
 }

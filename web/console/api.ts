@@ -1,6 +1,7 @@
 // The calls of the console to the API, and the shapes of its answers (docs/contract.md, /api/v1/openapi.json).
 
 import { signal } from "@preact/signals";
+import { learnFrom, seen, seenHeaders } from "./consistency";
 
 /** What the server wrote into the page's head. */
 export function meta(name: string): string {
@@ -60,7 +61,9 @@ export function csrfHeaders(): Record<string, string> {
 
 /** Calls the API and returns its JSON; undefined when it has no body. Throws Problem, or AbortError when signal says so. */
 export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const init: RequestInit = { method, headers: { Accept: "application/json" }, ...(signal && { signal }) };
+  const told = seen.tell();
+  const headers = { Accept: "application/json", ...seenHeaders(told) };
+  const init: RequestInit = { method, headers, ...(signal && { signal }) };
   if (method !== "GET") {
     Object.assign(init.headers as Record<string, string>, csrfHeaders());
   }
@@ -72,6 +75,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   let text: string;
   try {
     res = await fetch(path, init);
+    learnFrom(told, (name) => res.headers.get(name));
     text = await res.text();
   } catch (e) {
     if (e instanceof DOMException && e.name === "AbortError") {

@@ -1,8 +1,16 @@
 // The upload queue: a few files at a time, each one resumable (tus 1.0), none lost by a cut connection.
 
 import { computed, signal } from "@preact/signals";
-import { type DetailedError, defaultOptions, type HttpResponse, type PreviousUpload, Upload } from "tus-js-client";
+import {
+  type DetailedError,
+  defaultOptions,
+  type HttpRequest,
+  type HttpResponse,
+  type PreviousUpload,
+  Upload,
+} from "tus-js-client";
 import { asProblem, call, csrfHeaders, type FileEntry, filePath, Problem, problemOf, unreachable } from "./api";
+import { learnFrom, seen, seenHeaders } from "./consistency";
 import { pathProblem } from "./format";
 import { RateMeter } from "./rate";
 
@@ -185,6 +193,9 @@ async function begin(item: Item): Promise<void> {
   }
 }
 
+/** What a request has sent of what this tab has seen. */
+const toldBy = new WeakMap<HttpRequest, readonly string[]>();
+
 function newUpload(item: Item): Upload {
   const { site, tags, cacheControl } = item.target;
   const metadata: Record<string, string> = { site, path: item.path, filename: item.file.name };
@@ -202,6 +213,14 @@ function newUpload(item: Item): Upload {
     storeFingerprintForResuming: true,
     removeFingerprintOnSuccess: true,
     fingerprint: async () => item.fingerprint(),
+    onBeforeRequest: (req) => {
+      const told = seen.tell();
+      toldBy.set(req, told);
+      for (const [name, value] of Object.entries(seenHeaders(told))) {
+        req.setHeader(name, value);
+      }
+    },
+    onAfterResponse: (req, res) => learnFrom(toldBy.get(req) ?? [], (name) => res.getHeader(name)),
     onProgress: (sent) => progress(item, sent),
     onShouldRetry: (err) => {
       const retry = mayRetry(err);
