@@ -29,6 +29,7 @@ import (
 	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
+	"perigee/origin/watch"
 	"perigee/purge"
 )
 
@@ -56,6 +57,7 @@ type world struct {
 	refusing map[string]error
 	slowEdge string               // applies nothing by itself
 	used     map[string]time.Time // keys, by id
+	watched  []watch.Status
 }
 
 const testSite = object.Site("www")
@@ -87,6 +89,7 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 	t.Cleanup(func() { w.cat.Close() })
 	w.server, err = New(Config{
 		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: usedKeys{w.ring, w}, Ledger: w.cat,
+		Watches: w, Stores: []string{"media", "archive"},
 		Clock: clock.System, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 	})
 	if err != nil {
@@ -187,6 +190,13 @@ func (w *world) entry(e purge.Entry) (string, purge.Position) {
 // The interfaces of Config.
 
 func (w *world) Snapshot() *fleet.Snapshot { return w.board.Snapshot() }
+
+// Status serves Watches.
+func (w *world) Status(context.Context) ([]watch.Status, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.watched), w.broken
+}
 
 // Changed serves Fleet and Purges: every report here changes the board, and so wakes both.
 func (w *world) Changed() <-chan struct{} { return w.board.Changed() }

@@ -241,7 +241,7 @@ func (a *api) build(ctx context.Context) (err error) {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Catalogue: slots{a.catalog}, Watches: a.watcher,
+		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Catalogue: slots{a.catalog}, Watches: a.watcher, Stores: storeNames(r.cfg.Stores),
 		Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
