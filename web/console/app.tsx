@@ -59,6 +59,10 @@ export function startRouting(): void {
 
 export function App() {
   const { view, query } = route.value;
+  useEffect(() => {
+    // Where the tabs are wider than the window, the open one must not be out of sight.
+    document.getElementById(`nav-${view}`)?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [view]);
   return (
     <>
       <a class="skip" href="#main">

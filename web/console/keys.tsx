@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { Fragment } from "preact";
 import { useEffect } from "preact/hooks";
-import { type ApiKey, asProblem, call, type Problem } from "./api";
+import { type ApiKey, asProblem, call, type Problem, signedOut } from "./api";
 import { ago, bytes, count, moment, plural } from "./format";
 import { KeyForm, type MadeKey } from "./newkey";
 import { announce, Busy, Copy, confirm, Failure } from "./parts";
@@ -93,7 +93,7 @@ export function KeysView() {
       <div class="head">
         <h1 tabIndex={-1}>Keys</h1>
         <span class="lead">Who may use the API and this console, and how far.</span>
-        {list && !creating.value && (
+        {list && !creating.value && !signedOut.value && (
           <button
             type="button"
             class="btn primary push"
@@ -114,6 +114,7 @@ export function KeysView() {
           made={(k) => {
             made.value = k;
             creating.value = false;
+            keys.value = [...(keys.value ?? []), k]; // the first key ends keyless mode: the list cannot be asked for any more
             void load();
           }}
           cancel={() => {
@@ -145,7 +146,7 @@ function Made({ k }: { k: MadeKey }) {
       </p>
       <div class="row secret">
         <code id="secret">{k.key}</code>
-        <Copy text={k.key} what="key" />
+        <Copy text={k.key} what="key" label="Copy" />
       </div>
       <p class="small muted">
         Use it as <code>PERIGEE_KEY</code>, as <code>Authorization: Bearer …</code>, or to sign in here.

@@ -131,7 +131,7 @@ export function WatchCard({ site }: { site: string }) {
         <dt>Found at the latest after</dt>
         <dd>
           {w.cycle_seconds > 0 ? duration(w.cycle_seconds) : "not known before the first listing has ended"}
-          <span class="muted small"> if nothing tells of a change</span>
+          {w.cycle_seconds > 0 && <span class="muted small"> if nothing tells of a change</span>}
         </dd>
         <dt>Missed</dt>
         <dd>
