@@ -110,8 +110,10 @@ func (s *server) audit(ctx context.Context, tx *sql.Tx, e AuditEntry) (AuditEntr
 	if e.Actor == (Actor{}) {
 		e.Actor = ActorOf(ctx)
 	}
-	now := s.now()
-	e.ID, e.At = auditID(now, true), now.UTC().Truncate(time.Microsecond)
+	if e.ID == "" {
+		now := s.now()
+		e.ID, e.At = auditID(now, true), now.UTC().Truncate(time.Microsecond)
+	}
 	e.Object, e.Detail = cut(e.Object), cut(e.Detail)
 	if e.Outcome == "" {
 		e.Outcome = OutcomeDone
@@ -137,6 +139,18 @@ func (s *server) told(e AuditEntry) {
 	}
 	s.cfg.Log.Info("audit", "id", e.ID, "action", e.Action, "key", e.Key, "name", e.Name, "site", e.Site, "object", e.Object,
 		"outcome", e.Outcome, "detail", e.Detail, "method", e.Method, "request", e.Request, "remote", e.Remote)
+}
+
+// NewAuditID returns an ID for NoteOnce.
+func NewAuditID(at time.Time) string { return auditID(at, true) }
+
+// NoteOnce adds an entry for a change that was made elsewhere, with the ID (NewAuditID) and the time that it has, unless there is one of that ID.
+func (c *Catalog) NoteOnce(ctx context.Context, e AuditEntry) error {
+	_, err := c.AuditEntry(ctx, e.ID)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return c.Note(ctx, e)
 }
 
 // Note adds an entry for a change that was made elsewhere.

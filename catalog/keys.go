@@ -1,12 +1,16 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
+	"time"
 )
 
 // KeyStore keeps API keys in the catalogue, for several API nodes: package keys gives it records, which hold no secret
@@ -72,10 +76,11 @@ func (s *KeyStore) Remove(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if n, err := res.RowsAffected(); n > 0 || err != nil {
-			return err
+		if n, err := res.RowsAffected(); n == 0 || err != nil {
+			return cmp.Or(err, fs.ErrNotExist)
 		}
-		return fs.ErrNotExist
+		_, err = tx.ExecContext(ctx, `DELETE FROM api_key_uses WHERE id = $1`, id)
+		return err
 	})
 }
 
@@ -101,4 +106,42 @@ func (s *KeyStore) change(ctx context.Context, what Action, id string, f func(*s
 		home.told(entry)
 	}
 	return err
+}
+
+// NoteKeyUses keeps when API keys were last used, by id, wherever they are kept. An older time changes nothing.
+func (c *Catalog) NoteKeyUses(ctx context.Context, used map[string]time.Time) error {
+	home, err := c.home(ctx)
+	if err != nil || len(used) == 0 {
+		return err
+	}
+	return home.change(ctx, "note when API keys were used", func(tx *sql.Tx) error {
+		for _, id := range slices.Sorted(maps.Keys(used)) { // in one order, so that nodes do not wait for one another crosswise
+			_, err := tx.ExecContext(ctx, `INSERT INTO api_key_uses (id, used) VALUES ($1, $2)
+				ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE api_key_uses.used < excluded.used`, id, used[id].UnixMicro())
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// KeyUses returns when API keys were last used, by id; those that never were are not in it.
+func (c *Catalog) KeyUses(ctx context.Context) (map[string]time.Time, error) {
+	home, err := c.home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]time.Time{}
+	_, err = collect(ctx, home.read, func(s scanner) (none struct{}, err error) {
+		var id string
+		var at int64
+		err = s.Scan(&id, &at)
+		used[id] = fromMicros(at)
+		return none, err
+	}, `SELECT id, used FROM api_key_uses`)
+	if err != nil {
+		return nil, fmt.Errorf("list uses of API keys: %w", c.members[0].fault(err))
+	}
+	return used, nil
 }

@@ -11,6 +11,8 @@ import (
 	"perigee/catalog/catalogtest"
 	"perigee/catalog/pgserver"
 	"perigee/clock"
+	"perigee/keys"
+	"perigee/keys/keystest"
 )
 
 // places gives every File that a suite chooses a database of its own.
@@ -52,6 +54,19 @@ func (p *places) open(t *testing.T, cfg catalog.Config) *catalog.Catalog {
 func TestPostgres(t *testing.T) {
 	p := places{Databases: catalogtest.Databases{Server: catalogtest.StartPostgres(t, pgserver.Config{})}}
 	catalogtest.Run(t, p.open)
+}
+
+// TestKeyStoreInPostgres: two nodes that share a catalogue share its keys.
+func TestKeyStoreInPostgres(t *testing.T) {
+	p := places{Databases: catalogtest.Databases{Server: catalogtest.StartPostgres(t, pgserver.Config{})}}
+	keystest.Run(t, func(t *testing.T) (keys.Store, keys.Store) {
+		var nodes [2]*catalog.Catalog
+		for i := range nodes {
+			nodes[i] = p.open(t, catalog.Config{File: t.Name(), Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+			t.Cleanup(func() { nodes[i].Close() })
+		}
+		return nodes[0].KeyStore(), nodes[1].KeyStore()
+	})
 }
 
 func postgresConfig(dsn string) catalog.Config {

@@ -152,7 +152,8 @@ func scanUsage(s scanner) (Usage, error) {
 	return u, err
 }
 
-// SetQuota sets what a site may use. A missing site is fs.ErrNotExist; a negative number wraps object.ErrInvalid.
+// SetQuota sets what a site may use. A missing site is fs.ErrNotExist, one that stores nothing here object.ErrKind; a negative number wraps
+// object.ErrInvalid.
 func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usage, error) {
 	if min(q.Bytes, q.Files, q.File, int64(q.Form)) < 0 {
 		return Usage{}, fmt.Errorf("quota of site %s: %w: a number is negative", site, object.ErrInvalid)
@@ -163,10 +164,14 @@ func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usag
 	}
 	var entry AuditEntry
 	err = home.change(ctx, "set quota of site "+string(site), func(tx *sql.Tx) error {
-		if _, err := siteRow(ctx, tx, site); err != nil {
+		rec, err := siteRow(ctx, tx, site)
+		if err == nil {
+			err = rec.Stored()
+		}
+		if err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx,
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO site_quota (site, max_bytes, max_files, max_file, max_form) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (site) DO UPDATE SET max_bytes = excluded.max_bytes, max_files = excluded.max_files,
 			max_file = excluded.max_file, max_form = excluded.max_form`, site, q.Bytes, q.Files, q.File, q.Form)
@@ -188,13 +193,17 @@ func (c *Catalog) SetQuota(ctx context.Context, site object.Site, q Quota) (Usag
 }
 
 // Recount counts anew what a site uses and corrects what was counted; it returns what that was as well. Changes of the site
-// wait meanwhile, one server after the other. It is refused while slots move.
+// wait meanwhile, one server after the other. It is refused while slots move. Errors are SetQuota's.
 func (c *Catalog) Recount(ctx context.Context, site object.Site) (before, after Usage, err error) {
 	home, err := c.home(ctx)
 	if err != nil {
 		return before, after, err
 	}
-	if _, err := c.Site(ctx, site); err != nil {
+	rec, err := c.Site(ctx, site)
+	if err == nil {
+		err = rec.Stored()
+	}
+	if err != nil {
 		return before, after, err
 	}
 	var moves int

@@ -16,6 +16,8 @@ type Key struct {
 	Scopes  []string  `json:"scopes"` // read, publish, purge, admin
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // zero for never
+	// LastUsed is to half a minute; zero if it never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
 	KeyLimits
 }
 

@@ -9,13 +9,20 @@ import (
 	"perigee/object"
 )
 
+// Site is a site with what it uses.
+type Site struct {
+	object.SiteRecord
+	// Usage is nil if what the site serves is not stored by Perigee: it counts in no quota.
+	Usage *Usage `json:"usage"`
+}
+
 // Sites returns all sites, sorted by name.
-func (c *Client) Sites(ctx context.Context) ([]object.SiteRecord, error) {
-	var all []object.SiteRecord
+func (c *Client) Sites(ctx context.Context) ([]Site, error) {
+	var all []Site
 	for q := (url.Values{}); ; {
 		var page struct {
-			Sites []object.SiteRecord `json:"sites"`
-			Next  string              `json:"next"`
+			Sites []Site `json:"sites"`
+			Next  string `json:"next"`
 		}
 		if err := c.get(ctx, "/sites", q, &page); err != nil {
 			return nil, fmt.Errorf("sites: %w", err)

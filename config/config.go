@@ -72,9 +72,12 @@ type API struct {
 	DefaultSite string   `yaml:"default_site"`
 	MaxUpload   Bytes    `yaml:"max_upload"`
 	SitesFile   string   `yaml:"sites_file"`
+	Keys        string   `yaml:"keys"` // "file", "catalogue" or ""; see Config.KeysInCatalogue
 	KeysFile    string   `yaml:"keys_file"`
+	KeysStale   Duration `yaml:"keys_stale"`
 	Key         Secret   `yaml:"key"`
 	Session     Duration `yaml:"session"`
+	SessionKey  Secret   `yaml:"session_key"`
 	Rate        Rate     `yaml:"rate"`
 	AuditKeep   Duration `yaml:"audit_keep"`
 	// EventsSecret is what stores that post their events show.
@@ -103,6 +106,12 @@ func (a API) EnvKeys() []string {
 		return nil
 	}
 	return []string{a.Key.Reveal()}
+}
+
+// KeysInCatalogue reports whether API keys are kept in the catalogue, and not in a file of this node. Unless it is said it follows from the kind
+// of catalogue: nodes that share one share the keys, too.
+func (c *Config) KeysInCatalogue() bool {
+	return c.API.Keys == "catalogue" || c.API.Keys == "" && c.Catalog.IsPostgres()
 }
 
 // Catalog is the catalogue of what was published.

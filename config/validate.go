@@ -16,7 +16,7 @@ import (
 )
 
 // Validate checks each value and how they fit together, for all roles at once. It reads the API key file, to know
-// whether there is a key. The error is Mistakes.
+// whether there is a key; keys in the catalogue are not looked at. The error is Mistakes.
 //
 // A listener beyond loopback needs what guards it: api.listen an API key, storage.embedded.listen and bus.listen
 // their own credentials (UseSecrets before Validate counts), every admin listener admin.token. Public edge and DNS
@@ -162,7 +162,26 @@ func (v validator) api() {
 	if d := a.AuditKeep.Std(); d != 0 && d < time.Hour {
 		v.bad("api.audit_keep", "%v would lose entries before anybody reads them; keep them an hour at least, or 0s for ever", a.AuditKeep)
 	}
+	if d := a.KeysStale.Std(); d != 0 && (d < 10*time.Second || d > 7*24*time.Hour) {
+		v.bad("api.keys_stale", "%v is not between 10s and 168h; 0s is for ever", a.KeysStale)
+	}
+	if k := a.SessionKey.Reveal(); k != "" && len(k) < minSessionKey {
+		v.bad("api.session_key", "it has %d characters; give it at least %d, for example the output of `openssl rand -hex 32`", len(k), minSessionKey)
+	}
 	v.sitesFile(a)
+	v.keys(a)
+}
+
+// minSessionKey is the least length in characters of a session key that is made by hand.
+const minSessionKey = 32
+
+// keys checks the place of the API keys, and whether there is one for a listener that others reach. What is in the catalogue is known when that is open.
+func (v validator) keys(a API) {
+	v.oneOf("api.keys", a.Keys, "", "file", "catalogue")
+	if v.c.KeysInCatalogue() {
+		v.listen("api.listen", a.Listen)
+		return
+	}
 	ring, err := keys.Open(keys.Config{File: a.KeysFile, Env: a.EnvKeys()})
 	if err != nil {
 		v.bad("api.keys_file", "%v", err)

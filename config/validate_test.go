@@ -110,6 +110,11 @@ func TestValidate(t *testing.T) {
 
 		{"API beyond loopback", []string{"api.listen=0.0.0.0:8080"}, "perigee keys create"},
 		{"API beyond loopback with a key", []string{"api.listen=0.0.0.0:8080", "api.key=" + strings.Repeat("k", keys.MinEnvKey)}, ""},
+		{"API beyond loopback, keys in the catalogue", []string{"api.listen=0.0.0.0:8080", "api.keys=catalogue"}, ""},
+		{"keys nowhere", []string{"api.keys=catalog"}, "catalogue"},
+		{"keys that are forgotten at once", []string{"api.keys_stale=1s"}, "between 10s and"},
+		{"keys for ever", []string{"api.keys_stale=0s"}, ""},
+		{"a short session key", []string{"api.session_key=short"}, "at least 32"},
 		{"API with a short key", []string{"api.key=short"}, "at least 32"},
 		{"storage beyond loopback", []string{"storage.embedded.listen=:9000"}, "storage.secret_key"},
 		{"storage with keys", []string{"storage.embedded.listen=:9000", "storage.access_key=a", "storage.secret_key=" + long, "storage.edge_access_key=b", "storage.edge_secret_key=" + long}, ""},
@@ -159,5 +164,23 @@ func TestValidateSeesKeysOnDiskAndSecretsMadeAtTheFirstStart(t *testing.T) {
 	c.UseSecrets(s)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWhereKeysAre: nodes that share a catalogue share the keys unless it is said otherwise.
+func TestWhereKeysAre(t *testing.T) {
+	for _, c := range []struct {
+		sets []string
+		want bool
+	}{
+		{nil, false},
+		{[]string{"catalog.kind=postgres", "catalog.dsn=host=db"}, true},
+		{[]string{"catalog.kind=postgres", "catalog.dsn=host=db", "api.keys=file"}, false},
+		{[]string{"api.keys=catalogue"}, true},
+	} {
+		cfg, err := Load("", nil, c.sets)
+		if err != nil || cfg.KeysInCatalogue() != c.want {
+			t.Errorf("%v: %v, %v", c.sets, cfg.KeysInCatalogue(), err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,6 +26,7 @@ type shared struct {
 	primary  *pgserver.Server
 	replicas []*pgserver.Server
 	apis     []string // their addresses
+	key      string   // that is sent; none in keyless mode
 }
 
 func startShared(t *testing.T) *shared {
@@ -116,6 +118,9 @@ func (s *shared) call(node int, method, path, body, token string) answered {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if s.key != "" {
+		req.Header.Set("Authorization", "Bearer "+s.key)
+	}
 	if token != "" {
 		req.Header.Set("Perigee-Consistency", token)
 	}
@@ -165,12 +170,66 @@ func TestNodesShareACatalogue(t *testing.T) {
 	})
 	t.Run("separate runs", s.separateRuns)
 	t.Run("node killed", s.nodeKilled)
+	t.Run("keys", s.sharedKeys)
 	t.Run("primary killed", s.primaryKilled)
 	t.Run("token", func(t *testing.T) {
 		if a := s.call(0, http.MethodGet, "/rw0", "", "nonsense"); a.Status != 400 || a.Type != "/problems/invalid" {
 			t.Errorf("a token that is none: %+v", a)
 		}
 	})
+}
+
+// sharedKeys: a key that one node makes is good at the other, and ends there soon after it was revoked, or later when that cannot be asked for.
+func (s *shared) sharedKeys(t *testing.T) {
+	run := func(args ...string) string {
+		out, err := s.system.Perigee(within(t, long), append(args, "--config", s.config)...)
+		ok(t, err)
+		return out
+	}
+	admin := strings.TrimSpace(run("keys", "create", "--offline", "--name", "first", "--scope", "admin"))
+	with := func(node int, method, path, key, body string) (int, string) {
+		req, err := http.NewRequestWithContext(within(t, long), method, "http://"+s.apis[node]+"/api/v1"+path, strings.NewReader(body))
+		ok(t, err)
+		req.Header.Set("Authorization", "Bearer "+key)
+		a, err := do(http.DefaultClient, req)
+		ok(t, err)
+		return a.Status, string(a.Body)
+	}
+	s.key = admin
+	for node := range s.apis {
+		eventually(t, "keyless mode has ended", func() bool { return s.anonymous(t, node) == 401 })
+		eventually(t, "the first key is good", func() bool { status, _ := with(node, "GET", "/keys", admin, ""); return status == 200 })
+	}
+	var made struct{ ID, Key string }
+	status, body := with(0, "POST", "/keys", admin, `{"name":"second"}`)
+	if status != 201 {
+		t.Fatal(status, body)
+	}
+	ok(t, json.Unmarshal([]byte(body), &made))
+	began := time.Now()
+	eventually(t, "the other node knows the new key", func() bool { status, _ := with(1, "GET", "/sites", made.Key, ""); return status == 200 })
+	t.Logf("a new key was good at the other node after %v", time.Since(began).Round(time.Millisecond))
+	if status, body := with(1, "DELETE", "/keys/"+made.ID, admin, ""); status != 204 {
+		t.Fatal(status, body)
+	}
+	began = time.Now()
+	eventually(t, "the revoked key has ended at the first node", func() bool { status, _ := with(0, "GET", "/sites", made.Key, ""); return status == 401 })
+	t.Logf("a revoked key had ended at the other node after %v", time.Since(began).Round(time.Millisecond))
+	if out := run("keys", "list", "--offline"); !strings.Contains(out, "first") || strings.Contains(out, "second") {
+		t.Errorf("keys: %s", out)
+	}
+	if _, log := with(0, "GET", "/audit", admin, ""); !strings.Contains(log, `"offline"`) || !strings.Contains(log, made.ID) {
+		t.Errorf("audit: %s", log)
+	}
+}
+
+// anonymous returns how a node answers without a key.
+func (s *shared) anonymous(t *testing.T, node int) int {
+	req, err := http.NewRequestWithContext(within(t, long), http.MethodGet, "http://"+s.apis[node]+"/api/v1/sites", nil)
+	ok(t, err)
+	a, err := do(http.DefaultClient, req)
+	ok(t, err)
+	return a.Status
 }
 
 func ok(t *testing.T, err error) {

@@ -20,8 +20,13 @@ import (
 // FileStore keeps keys in a JSON file, which is replaced as a whole: after a crash there is the old one or the new one. A
 // lock beside the file keeps a running server and the command line from losing one another's changes; the kernel drops
 // it when its holder dies. A file that is gone has the stamp of no file.
+//
+// Notes of changes are kept in the same file until somebody has put them where they belong, so that there is neither a change
+// without its note nor a note of what was not changed, whenever a process is killed.
 type FileStore struct {
 	file string
+	// Note, unless nil, returns what is noted of a change: a key of that id was added, or else removed. It is set before the first use.
+	Note func(ctx context.Context, id string, added bool) json.RawMessage
 	mu   sync.Mutex // the lock on the file does not hold between goroutines of one process that share a descriptor
 }
 
@@ -32,6 +37,7 @@ func NewFileStore(file string) *FileStore { return &FileStore{file: file} }
 type ringFile struct {
 	Format int               `json:"format"` // 1
 	Keys   []json.RawMessage `json:"keys"`
+	Notes  []json.RawMessage `json:"notes,omitempty"` // the oldest first
 }
 
 // maxFile bounds what is read: MaxKeys keys of a generous kind.
@@ -52,58 +58,90 @@ func (s *FileStore) Stamp(context.Context) (string, error) {
 
 // Load implements Store.
 func (s *FileStore) Load(context.Context) ([]json.RawMessage, error) {
+	rf, err := s.read()
+	return rf.Keys, err
+}
+
+// Notes returns the notes that nobody has dropped yet, the oldest first.
+func (s *FileStore) Notes() ([]json.RawMessage, error) {
+	rf, err := s.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return rf.Notes, err
+}
+
+// DropNotes removes the oldest n notes, after they were put where they belong.
+func (s *FileStore) DropNotes(n int) error {
+	return s.change(func(rf *ringFile) error {
+		rf.Notes = slices.Delete(rf.Notes, 0, min(n, len(rf.Notes)))
+		return nil
+	})
+}
+
+func (s *FileStore) read() (ringFile, error) {
 	f, err := os.Open(s.file)
 	if err != nil {
-		return nil, err
+		return ringFile{}, err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, err
+		return ringFile{}, err
 	}
-	records, err := parseFile(b)
+	rf, err := parseFile(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.file, err)
+		return ringFile{}, fmt.Errorf("%s: %w", s.file, err)
 	}
-	return records, nil
+	return rf, nil
 }
 
-func parseFile(b []byte) ([]json.RawMessage, error) {
+func parseFile(b []byte) (ringFile, error) {
 	var rf ringFile
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
+		return ringFile{}, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
 	if err := json.Unmarshal(b, &rf); err != nil {
-		return nil, err
+		return ringFile{}, err
 	}
 	if rf.Format != 1 {
-		return nil, fmt.Errorf("format %d is not known to this version", rf.Format)
+		return ringFile{}, fmt.Errorf("format %d is not known to this version", rf.Format)
 	}
-	return rf.Keys, nil
+	return rf, nil
 }
 
 // Add implements Store.
 func (s *FileStore) Add(ctx context.Context, id string, record json.RawMessage, most int) error {
-	return s.change(ctx, func(records []json.RawMessage) ([]json.RawMessage, error) {
+	return s.change(func(rf *ringFile) error {
 		switch {
-		case indexOf(records, id) >= 0:
-			return nil, fmt.Errorf("key %s: %w", id, fs.ErrExist)
-		case len(records) >= most:
-			return nil, errFull
+		case indexOf(rf.Keys, id) >= 0:
+			return fmt.Errorf("key %s: %w", id, fs.ErrExist)
+		case len(rf.Keys) >= most:
+			return errFull
 		}
-		return append(records, record), nil
+		rf.Keys = append(rf.Keys, record)
+		s.noted(ctx, rf, id, true)
+		return nil
 	})
 }
 
 // Remove implements Store.
 func (s *FileStore) Remove(ctx context.Context, id string) error {
-	return s.change(ctx, func(records []json.RawMessage) ([]json.RawMessage, error) {
-		i := indexOf(records, id)
+	return s.change(func(rf *ringFile) error {
+		i := indexOf(rf.Keys, id)
 		if i < 0 {
-			return nil, fs.ErrNotExist
+			return fs.ErrNotExist
 		}
-		return slices.Delete(records, i, i+1), nil
+		rf.Keys = slices.Delete(rf.Keys, i, i+1)
+		s.noted(ctx, rf, id, false)
+		return nil
 	})
+}
+
+func (s *FileStore) noted(ctx context.Context, rf *ringFile, id string, added bool) {
+	if s.Note != nil {
+		rf.Notes = append(rf.Notes, s.Note(ctx, id, added))
+	}
 }
 
 func indexOf(records []json.RawMessage, id string) int {
@@ -115,8 +153,8 @@ func indexOf(records []json.RawMessage, id string) int {
 	})
 }
 
-// change replaces the records by what f makes of them.
-func (s *FileStore) change(ctx context.Context, f func([]json.RawMessage) ([]json.RawMessage, error)) error {
+// change replaces the file by what f makes of it.
+func (s *FileStore) change(f func(*ringFile) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := os.MkdirAll(filepath.Dir(s.file), 0o700); err != nil {
@@ -130,16 +168,20 @@ func (s *FileStore) change(ctx context.Context, f func([]json.RawMessage) ([]jso
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	records, err := s.Load(ctx)
+	rf, err := s.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if records, err = f(records); err != nil {
+	rf.Format = 1
+	if err := f(&rf); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(ringFile{Format: 1, Keys: records}, "", "  ")
+	b, err := json.MarshalIndent(rf, "", "  ")
 	if err != nil {
 		return err
+	}
+	if len(b) >= maxFile {
+		return fmt.Errorf("%s would be longer than %d bytes, most of it notes for the audit log: start the API, which takes them in", s.file, maxFile)
 	}
 	return durable.ReplaceBytes(s.file, 0o600, append(b, '\n'))
 }

@@ -155,8 +155,8 @@ func (g *Guard) holds(id *Identity) bool {
 	if id.ID == localID {
 		return g.Keyless()
 	}
-	k, ok := g.c.Ring.find(id.ID)
-	return ok && !k.Expired(g.c.Clock.Now())
+	k, err := g.c.Ring.find(id.ID)
+	return err == nil && !k.Expired(g.c.Clock.Now())
 }
 
 // counted holds a request against the rates of its sender; d is why it is refused, if it is.
@@ -182,6 +182,9 @@ func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
 		if d := g.checkLocal(r); d != nil {
 			return caller{}, ticket{}, d
 		}
+		if err := g.c.Ring.Sure(); err != nil { // there may be a first key by now
+			return caller{}, ticket{}, refusedKey(err)
+		}
 		return caller{identity: &Identity{ID: localID, Name: "this machine", Scopes: []Scope{ScopeAdmin}}}, ticket{}, nil
 	}
 	if auth := r.Header.Get("Authorization"); auth != "" {
@@ -192,8 +195,11 @@ func (g *Guard) identify(r *http.Request) (caller, ticket, *Denied) {
 	if err != nil {
 		return caller{}, ticket{}, nil
 	}
-	t, k, ok := g.sessions.open(cookie.Value, g.c.Ring)
-	if !ok {
+	t, k, err := g.sessions.open(cookie.Value, g.c.Ring)
+	if errors.Is(err, ErrUnsure) {
+		return caller{}, ticket{}, refusedKey(err)
+	}
+	if err != nil {
 		return caller{}, ticket{}, nil
 	}
 	id := k.identity()
@@ -296,5 +302,8 @@ func asDenied(err error) *Denied {
 }
 
 func refusedKey(err error) *Denied {
+	if errors.Is(err, ErrUnsure) {
+		return &Denied{Status: http.StatusServiceUnavailable, Slug: "catalogue-unavailable", Title: "API keys cannot be checked", Detail: err.Error(), RetryAfter: 1}
+	}
 	return &Denied{Status: http.StatusUnauthorized, Slug: "key-refused", Title: "The API key was refused", Detail: err.Error()}
 }

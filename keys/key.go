@@ -102,6 +102,9 @@ var ErrUnknown = errors.New("the API key is not known here, or was revoked")
 // ErrExpired says that a key has ended.
 var ErrExpired = errors.New("the API key has expired")
 
+// ErrUnsure says that the store of the keys has not answered for so long that a key may have been revoked meanwhile.
+var ErrUnsure = errors.New("the place where API keys are kept has not answered for too long, so nobody knows whether a key is still good; try again in a moment")
+
 const (
 	keyPrefix    = "pk_"
 	idDigits     = 10

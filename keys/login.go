@@ -2,6 +2,7 @@ package keys
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -73,10 +74,10 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request, c caller) {
 		WriteProblem(w, err)
 		return
 	}
-	id, cerr := g.c.Ring.Check(key)
-	k, ok := g.c.Ring.find(id.ID)
-	if cerr == nil && !ok {
-		cerr = ErrUnknown // revoked a moment ago
+	k, cerr := g.c.Ring.check(key)
+	if errors.Is(cerr, ErrUnsure) {
+		WriteProblem(w, refusedKey(cerr))
+		return
 	}
 	if cerr != nil {
 		g.limiter.failed(ip)
@@ -84,6 +85,7 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request, c caller) {
 		g.refuseLogin(w, r, asDenied(cerr))
 		return
 	}
+	id := k.identity()
 	value, t := g.sessions.issue(k)
 	g.setCookie(w, r, value, int(g.c.SessionFor/time.Second))
 	id.Session = true

@@ -29,6 +29,9 @@ type Config struct {
 	// Env are keys given by the environment, for containers: any text of MinEnvKey characters or more. They have every scope
 	// and cannot be revoked while the process runs.
 	Env []string
+	// Stale is how long the keys stay good when the store does not say whether they have changed; then requests are refused with
+	// ErrUnsure until it does. Zero is for ever.
+	Stale time.Duration
 	// Clock is clock.System when nil.
 	Clock clock.Clock
 	// Log hears of a store that became unreadable; nil is silent. It never hears a key.
@@ -39,21 +42,18 @@ type Config struct {
 type Ring struct {
 	store Store          // nil keeps none
 	env   map[string]Key // by id
+	stale time.Duration  // 0 is for ever
 	clock clock.Clock
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	stored []Key     // never changed in place
-	seen   string    // stamp of the store that stored was read from
-	looked time.Time // when the stamp was last asked for
+	mu sync.Mutex
+	cached
+	used map[string]time.Time // when a key last let a request in, by id, since TakeUses
 }
-
-// lookEvery is how often a ring in use looks whether its store has changed.
-const lookEvery = time.Second
 
 // Open returns the ring of c. A store that is not there yet is an empty ring; a broken one is an error.
 func Open(c Config) (*Ring, error) {
-	r := &Ring{store: c.Store, env: map[string]Key{}, clock: c.Clock, log: c.Log}
+	r := &Ring{store: c.Store, env: map[string]Key{}, stale: c.Stale, clock: c.Clock, log: c.Log}
 	if r.store == nil && c.File != "" {
 		r.store = NewFileStore(c.File)
 	}
@@ -79,71 +79,107 @@ func Open(c Config) (*Ring, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)
 	defer cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.load(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	now := r.clock.Now()
+	set, seen, err := read(ctx, r.store)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	r.cached = cached{known: set, seen: seen, looked: now, sure: now}
 	return r, nil
 }
 
 // openTime is how long Open waits for the store.
 const openTime = 20 * time.Second
 
-// Check returns the identity of key. Errors are ErrUnknown and ErrExpired.
+// Check returns the identity of key. Errors are ErrUnknown, ErrExpired and ErrUnsure.
 func (r *Ring) Check(key string) (Identity, error) {
+	k, err := r.check(key)
+	if err != nil {
+		return Identity{}, err
+	}
+	return k.identity(), nil
+}
+
+func (r *Ring) check(key string) (Key, error) {
 	h := hashOf(key)
 	id, ok := idOf(key)
 	if !ok {
 		id = "env-" + h[:8]
 	}
-	k, ok := r.find(id)
-	if !ok || subtle.ConstantTimeCompare([]byte(k.Hash), []byte(h)) != 1 {
-		return Identity{}, ErrUnknown
+	k, err := r.find(id)
+	switch {
+	case err != nil:
+		return Key{}, err
+	case subtle.ConstantTimeCompare([]byte(k.Hash), []byte(h)) != 1:
+		return Key{}, ErrUnknown
+	case k.Expired(r.clock.Now()):
+		return Key{}, ErrExpired
 	}
-	if k.Expired(r.clock.Now()) {
-		return Identity{}, ErrExpired
-	}
-	return k.identity(), nil
+	r.note(id)
+	return k, nil
 }
 
-// find returns the key with that id.
-func (r *Ring) find(id string) (Key, bool) {
+// find returns the key with that id. Errors are ErrUnknown and ErrUnsure.
+func (r *Ring) find(id string) (Key, error) {
 	if k, ok := r.env[id]; ok {
-		return k, true
+		return k, nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refresh()
-	i := slices.IndexFunc(r.stored, func(k Key) bool { return k.ID == id })
-	if i < 0 {
-		return Key{}, false
+	set, err := r.current()
+	if err != nil {
+		return Key{}, err
 	}
-	return r.stored[i], true
+	k, ok := set.byID[id]
+	if !ok {
+		return Key{}, ErrUnknown
+	}
+	return k, nil
 }
 
-// Empty reports whether there is no key at all, not even an expired one: a key that ran out must not open the door.
+// Sure returns ErrUnsure while the store has not said for longer than Config.Stale whether the keys have changed.
+func (r *Ring) Sure() error {
+	_, err := r.current()
+	return err
+}
+
+// Empty reports whether there is no key at all, not even an expired one: a key that ran out must not open the door. Where Sure
+// returns an error it goes by what was known last.
 func (r *Ring) Empty() bool {
 	if len(r.env) > 0 {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refresh()
-	return len(r.stored) == 0
+	set, _ := r.current() // it comes with what was known last
+	return len(set.list) == 0
 }
 
-// List returns every key, those of the environment first, then by age.
+// List returns every key, those of the environment first, then by age. Where Sure returns an error it is what was known last.
 func (r *Ring) List() []Key {
 	var list []Key
 	for _, k := range r.env {
 		list = append(list, k)
 	}
 	slices.SortFunc(list, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
+	set, _ := r.current() // it comes with what was known last
+	return append(list, set.list...)
+}
+
+// note remembers that a key has let a request in.
+func (r *Ring) note(id string) {
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refresh()
-	return append(list, r.stored...)
+	if r.used == nil {
+		r.used = map[string]time.Time{}
+	}
+	r.used[id] = now
+}
+
+// TakeUses returns when keys were last used, by id, of those that were since the call before. It is for whoever keeps these times.
+func (r *Ring) TakeUses() map[string]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	used := r.used
+	r.used = nil
+	return used
 }
 
 // MaxKeys is how many keys a store holds.

@@ -286,7 +286,7 @@ func FuzzParseKeys(f *testing.F) {
 		if err != nil {
 			return
 		}
-		list, err := parseRecords(records)
+		list, err := parseRecords(records.Keys)
 		if err != nil {
 			return
 		}

@@ -54,26 +54,30 @@ func (s *sessions) issue(k Key) (value string, t ticket) {
 	return payload + "." + s.mac("session", payload, k.Hash), t
 }
 
-// open checks a cookie value against the ring and returns its ticket and key.
-func (s *sessions) open(value string, r *Ring) (ticket, Key, bool) {
+// open checks a cookie value against the ring and returns its ticket and key. Errors are ErrUnknown and ErrUnsure.
+func (s *sessions) open(value string, r *Ring) (ticket, Key, error) {
 	payload, mac, ok := strings.Cut(value, ".")
 	if !ok || len(value) > 1024 {
-		return ticket{}, Key{}, false
+		return ticket{}, Key{}, ErrUnknown
 	}
 	b, err := b64.DecodeString(payload)
 	var t ticket
 	if err != nil || json.Unmarshal(b, &t) != nil {
-		return ticket{}, Key{}, false
+		return ticket{}, Key{}, ErrUnknown
 	}
-	k, ok := r.find(t.KeyID)
-	if !ok || !hmac.Equal([]byte(mac), []byte(s.mac("session", payload, k.Hash))) {
-		return ticket{}, Key{}, false
+	k, err := r.find(t.KeyID)
+	if err != nil {
+		return ticket{}, Key{}, err
+	}
+	if !hmac.Equal([]byte(mac), []byte(s.mac("session", payload, k.Hash))) {
+		return ticket{}, Key{}, ErrUnknown
 	}
 	now := s.clock.Now()
 	if now.Unix() >= t.Expires || k.Expired(now) || s.isEnded(t.Nonce) {
-		return ticket{}, Key{}, false
+		return ticket{}, Key{}, ErrUnknown
 	}
-	return t, k, true
+	r.note(k.ID)
+	return t, k, nil
 }
 
 // csrf returns the token of a session. It is derived, so there is nothing to store, and it cannot be had from another session.

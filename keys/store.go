@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 )
 
 // Store is where keys are kept: records that only this package reads, by id. Several processes may use one store. Its
@@ -26,74 +25,6 @@ type Store interface {
 
 var errFull = errors.New("there are too many API keys; revoke some")
 
-// loadTime is how long a ring waits for its store.
-const loadTime = 2 * time.Second
-
-// load reads the store; r.mu is held.
-func (r *Ring) load(ctx context.Context) error {
-	// The stamp is taken before the records: a change in between is then seen at the next look.
-	stamp, err := r.store.Stamp(ctx)
-	if err != nil {
-		return fmt.Errorf("read API keys: %w", err)
-	}
-	r.seen, r.looked = stamp, r.clock.Now()
-	records, err := r.store.Load(ctx)
-	if err != nil {
-		return fmt.Errorf("read API keys: %w", err)
-	}
-	stored, err := parseRecords(records)
-	if err != nil {
-		return fmt.Errorf("read API keys: %w", err)
-	}
-	r.stored = stored
-	return nil
-}
-
-func parseRecords(records []json.RawMessage) ([]Key, error) {
-	var keys []Key
-	ids := make(map[string]bool, len(records))
-	for _, b := range records {
-		var k Key
-		if err := json.Unmarshal(b, &k); err != nil {
-			return nil, err
-		}
-		if err := k.validate(); err != nil {
-			return nil, err
-		}
-		if ids[k.ID] {
-			return nil, fmt.Errorf("key %s is there twice", k.ID)
-		}
-		ids[k.ID] = true
-		keys = append(keys, k)
-	}
-	return keys, nil
-}
-
-// refresh reads the store again if it changed. A store that cannot be read leaves the keys as they are: a mistake
-// made while editing, or a database that is away, must neither lock everybody out nor, by emptying the ring, let
-// everybody in. r.mu is held.
-func (r *Ring) refresh() {
-	now := r.clock.Now()
-	if r.store == nil || now.Sub(r.looked) < lookEvery {
-		return
-	}
-	r.looked = now
-	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
-	defer cancel()
-	stamp, err := r.store.Stamp(ctx)
-	if err == nil && stamp == r.seen {
-		return
-	}
-	if err == nil { // what is broken is reported once, not every second: its stamp has been seen
-		if err = r.load(ctx); errors.Is(err, fs.ErrNotExist) {
-			err = errors.New("they are gone; the keys stay good until the next start")
-		}
-	}
-	if err != nil {
-		r.log.Warn("API keys not read again", "err", err)
-	}
-}
-
 // create adds k to the store and to what this ring knows.
 func (r *Ring) create(ctx context.Context, k Key) error {
 	if r.store == nil {
@@ -103,13 +34,10 @@ func (r *Ring) create(ctx context.Context, k Key) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err := r.store.Add(ctx, k.ID, b, MaxKeys); err != nil {
 		return err
 	}
-	r.stored = append(slices.Clone(r.stored), k)
-	r.looked = time.Time{} // others may have added theirs
+	r.changed(func(list []Key) []Key { return append(list, k) })
 	return nil
 }
 
@@ -118,14 +46,30 @@ func (r *Ring) remove(ctx context.Context, id string) error {
 	if r.store == nil {
 		return errNoStore
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err := r.store.Remove(ctx, id); err != nil {
 		return err
 	}
-	r.stored = slices.DeleteFunc(slices.Clone(r.stored), func(k Key) bool { return k.ID == id })
-	r.looked = time.Time{}
+	r.changed(func(list []Key) []Key { return slices.DeleteFunc(list, func(k Key) bool { return k.ID == id }) })
 	return nil
 }
 
 var errNoStore = errors.New("no place for API keys is configured")
+
+// Import adds the keys of another store to this one, with their ids and secrets; those that it has already are left as they are. It
+// returns the ids of those that were added, also with an error.
+func (r *Ring) Import(ctx context.Context, from Store) (added []string, err error) {
+	set, _, err := read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range set.list {
+		switch err := r.create(ctx, k); {
+		case errors.Is(err, fs.ErrExist):
+		case err != nil:
+			return added, fmt.Errorf("import key %s: %w", k.ID, err)
+		default:
+			added = append(added, k.ID)
+		}
+	}
+	return added, nil
+}

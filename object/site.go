@@ -2,6 +2,7 @@ package object
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -141,6 +142,21 @@ type SiteRules struct {
 	Retention *Retention `json:"retention,omitempty" doc:"Which old versions of a published site are kept; all if it is absent"`
 	// Paths are rules for some paths.
 	Paths []Rule `json:"paths,omitempty"`
+}
+
+// ErrKind says that a site is of a kind that something cannot be done with.
+var ErrKind = errors.New("the site is of another kind")
+
+// Stored returns nil if what the site serves is stored by Perigee, with versions, a quota and a log of changes. If not, the error wraps ErrKind and
+// says where it lies.
+func (r SiteRecord) Stored() error {
+	switch r.Kind {
+	case Bucket:
+		return fmt.Errorf("site %s: %w: it serves the objects of a bucket, which are not stored by Perigee: write and delete them there, with any tool for S3, and the edges follow", r.Site, ErrKind)
+	case Pull:
+		return fmt.Errorf("site %s: %w: it serves what its origin answers, which is not stored by Perigee: change it there, and purge what edges hold", r.Site, ErrKind)
+	}
+	return nil
 }
 
 // MarshalSite encodes r for the bucket and the log.

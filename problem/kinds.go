@@ -62,6 +62,7 @@ func changing() []Described {
 	return []Described{
 		{"precondition-failed", []int{412}, "If-Match or If-None-Match does not hold: somebody else was faster."},
 		{"exists", []int{409}, "The name is taken."},
+		{"other-kind", []int{409}, "What the site serves is not stored by Perigee: it has no uploads, no versions, nothing to erase and no quota. The detail says where to make the change."},
 		{"busy", []int{409, 503}, "Another change of the file is under way, or too many listen. Try again in a moment."},
 		{"unsettled", []int{503}, "It is not known yet whether the change took effect. It is decided within minutes; ask for the file, or send it again."},
 		{"incomplete", []int{400, 409}, "The body broke off, or is not as long as was said. Of a resumable or direct upload, what has arrived is kept."},

@@ -86,7 +86,7 @@ var etagHeader = map[string]string{"ETag": "The version, for If-Match"}
 // Problems that several operations have.
 var (
 	storageProblems = []problem.Kind{"storage-full", "storage-denied", "storage-unavailable", "unsettled"}
-	changeProblems  = append([]problem.Kind{"invalid", "not-found", "precondition-failed", "busy", "quota-exceeded"}, storageProblems...)
+	changeProblems  = append([]problem.Kind{"invalid", "not-found", "other-kind", "precondition-failed", "busy", "quota-exceeded"}, storageProblems...)
 	bodyProblems    = append([]problem.Kind{"too-large", "incomplete", "idle", "too-slow"}, changeProblems...)
 	chunkProblems   = append([]problem.Kind{"offset", "locked", "gone", "parts-changed", "checksum-mismatch"}, bodyProblems...)
 )

@@ -51,6 +51,7 @@ var answers = []struct {
 		"The storage took so long that the bytes were removed again. Nothing was changed. Send the file again."},
 	{catalog.ErrBusy, http.StatusConflict, "busy", "Another change of this file is under way. Try again in a moment."},
 	{errLocked, http.StatusLocked, "locked", "Another request is still writing to this upload. Try again in a moment."},
+	{object.ErrKind, http.StatusConflict, "other-kind", ""},
 	{object.ErrInvalid, http.StatusBadRequest, "invalid", ""},
 	{origin.ErrFull, http.StatusInsufficientStorage, "storage-full", "The storage is full. Nothing was changed."},
 	{origin.ErrDenied, http.StatusBadGateway, "storage-denied",

@@ -166,11 +166,8 @@ func (p *Publisher) publishable(ctx context.Context, site object.Site, a Attribu
 	if err != nil {
 		return object.SiteRecord{}, err
 	}
-	if rec.Kind == object.Bucket {
-		return object.SiteRecord{}, fmt.Errorf("site %s: %w: its files are the objects of a bucket: write them there, with any tool for S3, and they are served", site, object.ErrInvalid)
-	}
-	if rec.Kind != object.Published {
-		return object.SiteRecord{}, fmt.Errorf("site %s: %w: it is of kind %q, files can be published to kind %q only", site, object.ErrInvalid, rec.Kind, object.Published)
+	if err := rec.Stored(); err != nil {
+		return object.SiteRecord{}, err
 	}
 	if len(a.Tags) > object.MaxTags {
 		return object.SiteRecord{}, fmt.Errorf("tags: %w: %d of them, the limit is %d", object.ErrInvalid, len(a.Tags), object.MaxTags)

@@ -74,9 +74,23 @@ func (p *Publisher) EraseFiles(ctx context.Context, site object.Site, paths ...o
 	return sum, nil
 }
 
+// stored returns an error that wraps object.ErrKind if what the site serves is not stored here.
+func (p *Publisher) stored(ctx context.Context, site object.Site) error {
+	rec, err := p.cfg.Catalog.Site(ctx, site)
+	if err != nil {
+		return err
+	}
+	return rec.Stored()
+}
+
 // EraseContent erases every version of every file whose content has that hash, of one site, or of all if site is "". There may be none.
 func (p *Publisher) EraseContent(ctx context.Context, hash object.Hash, site object.Site) (Erased, error) {
 	var sum Erased
+	if site != "" {
+		if err := p.stored(ctx, site); err != nil {
+			return sum, err
+		}
+	}
 	done := map[catalog.Ref]bool{}
 	for {
 		refs, err := p.cfg.Catalog.RefsOf(ctx, hash, site, sweepBatch)
@@ -104,6 +118,9 @@ func (p *Publisher) EraseContent(ctx context.Context, hash object.Hash, site obj
 
 // removeFile removes the versions of a path that match, all if match is nil.
 func (p *Publisher) removeFile(ctx context.Context, site object.Site, path object.Path, cond catalog.Condition, match func(*object.Pointer) bool, erase bool) (Erased, error) {
+	if err := p.stored(ctx, site); err != nil {
+		return Erased{}, err
+	}
 	f, err := p.cfg.Catalog.File(ctx, site, path)
 	if err != nil {
 		return Erased{}, err

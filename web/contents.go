@@ -103,7 +103,7 @@ type eraseBody struct {
 func (s *Server) erase(c *gin.Context) {
 	site, err := object.ParseSite(c.Param("site"))
 	if err == nil {
-		err = s.knownSite(c.Request.Context(), site)
+		err = s.storedSite(c.Request.Context(), site)
 	}
 	if err != nil {
 		s.failWith(c, "read the site", err)
@@ -112,15 +112,15 @@ func (s *Server) erase(c *gin.Context) {
 	s.eraseIn(c, site)
 }
 
-// knownSite returns fs.ErrNotExist for a site that there is not.
-func (s *Server) knownSite(ctx context.Context, site object.Site) error {
+// storedSite returns fs.ErrNotExist for a site that there is not, and object.ErrKind for one whose content is not stored here.
+func (s *Server) storedSite(ctx context.Context, site object.Site) error {
 	all, err := s.cfg.Sites.Sites(ctx)
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
 	for _, r := range all {
 		if r.Site == site {
-			return nil
+			return r.Stored()
 		}
 	}
 	return fmt.Errorf("site %s: %w", site, fs.ErrNotExist)

@@ -15,7 +15,7 @@ import (
 	"perigee/object"
 )
 
-// Keys administers API keys; *keys.Ring is one. Safe for concurrent use.
+// Keys administers API keys. Safe for concurrent use.
 type Keys interface {
 	// List returns every key.
 	List() []keys.Key
@@ -23,6 +23,8 @@ type Keys interface {
 	Create(ctx context.Context, n keys.NewKey) (string, keys.Key, error)
 	// Revoke ends a key at once. An unknown id is fs.ErrNotExist.
 	Revoke(ctx context.Context, id string) error
+	// Uses returns when keys were last used, by id, on this node until now and on others to half a minute.
+	Uses(ctx context.Context) (map[string]time.Time, error)
 }
 
 // keyView is a key as the API shows it: not its hash, which is of no use to anyone who may ask.
@@ -32,11 +34,13 @@ type keyView struct {
 	Scopes  []keys.Scope `json:"scopes"`
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"`
+	// LastUsed is absent if the key never was.
+	LastUsed time.Time `json:"last_used,omitzero" doc:"To half a minute; absent if it never was"`
 	keys.Limits
 }
 
 func viewOf(k keys.Key) keyView {
-	return keyView{k.ID, k.Name, k.Scopes, k.Created, k.Expires, k.Limits}
+	return keyView{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Created: k.Created, Expires: k.Expires, Limits: k.Limits}
 }
 
 // keyPage is a page of keys.
@@ -60,9 +64,15 @@ func (s *Server) keys(c *gin.Context) {
 	all := s.cfg.Keys.List()
 	slices.SortFunc(all, func(a, b keys.Key) int { return strings.Compare(a.ID, b.ID) })
 	list, next := cutPage(all, after, limit, func(k keys.Key) string { return k.ID })
+	used, err := s.cfg.Keys.Uses(c.Request.Context())
+	if err != nil {
+		s.failWith(c, "find out when the keys were used", err)
+		return
+	}
 	page := keyPage{Keys: make([]keyView, len(list)), Next: next}
 	for i, k := range list {
 		page.Keys[i] = viewOf(k)
+		page.Keys[i].LastUsed = used[k.ID]
 	}
 	c.JSON(http.StatusOK, page)
 }

@@ -87,13 +87,13 @@ func (s *Server) ledgerRoutes(route adder) {
 		Summary: "Set what a site may use", Doc: "0 or nothing is no limit. Bytes are those of all kept versions, files those that are live. Needs a key without limits.",
 		Body:     []openapi.Content{{Type: quotaBody{}}},
 		Answers:  []openapi.Answer{{Status: 200, Doc: "Set", Content: openapi.Content{Type: catalog.Usage{}}}},
-		Problems: []problem.Kind{"invalid", "invalid-json", "too-large", "not-found"},
+		Problems: []problem.Kind{"invalid", "invalid-json", "too-large", "not-found", "other-kind"},
 	}, s.setQuota)
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/sites/{site}/recount", ID: "recount", Tag: "sites", Scope: string(keys.ScopeAdmin),
 		Summary: "Count anew what a site uses, and correct it", Doc: "Changes of the site wait meanwhile. Needs a key without limits.",
 		Answers:  []openapi.Answer{{Status: 200, Doc: "Counted", Content: openapi.Content{Type: recounted{}}}},
-		Problems: []problem.Kind{"invalid", "not-found"},
+		Problems: []problem.Kind{"invalid", "not-found", "other-kind"},
 	}, s.recount)
 	route(openapi.Operation{
 		Method: http.MethodGet, Path: "/api/v1/audit", ID: "listAudit", Tag: "audit", Scope: string(keys.ScopeAdmin),
@@ -183,7 +183,7 @@ func (s *Server) contentRoutes(route adder) {
 		{Status: 200, Doc: "Done, and applied by every edge; or there was nothing", Content: openapi.Content{Type: erasedAnswer{}}},
 		{Status: 202, Doc: "Something is still to come: edges that have not applied it, or unfinished versions", Content: openapi.Content{Type: erasedAnswer{}}},
 	}
-	problems := []problem.Kind{"invalid", "invalid-json", "too-large", "not-found"}
+	problems := []problem.Kind{"invalid", "invalid-json", "too-large", "not-found", "other-kind"}
 	route(openapi.Operation{
 		Method: http.MethodPost, Path: "/api/v1/sites/{site}/erase", ID: "erase", Tag: "contents", Scope: string(keys.ScopePublish),
 		Summary: "Destroy what a site has published, everywhere and for good", Doc: "All versions of up to 100 paths, or every version with a content.",

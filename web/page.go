@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -50,6 +51,7 @@ type pageData struct {
 	Version             string
 	CSRF                string // empty in keyless mode
 	User                string // name of the key of this session; empty without one
+	Stores              string // names of buckets, with blanks between; empty for whoever may not make sites
 
 	Sites        []object.Site
 	Site         object.Site // that the form uploads to; empty when there is none
@@ -92,6 +94,9 @@ func (s *Server) page(c *gin.Context) {
 	id, _ := keys.FromContext(c.Request.Context())
 	if id.Session {
 		d.User = id.Name
+	}
+	if id.Whole() && id.May(keys.ScopeAdmin) {
+		d.Stores = strings.Join(s.cfg.Stores, " ")
 	}
 	if id.Whole() {
 		d.Nodes = s.cfg.Fleet.Snapshot().Nodes

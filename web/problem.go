@@ -37,6 +37,8 @@ func (s *Server) failWith(c *gin.Context, doing string, err error) {
 	switch {
 	case errors.As(err, &big):
 		fail(c, http.StatusRequestEntityTooLarge, "too-large", "The request is too large.")
+	case errors.Is(err, object.ErrKind):
+		fail(c, http.StatusConflict, "other-kind", err.Error())
 	case errors.Is(err, object.ErrInvalid):
 		fail(c, http.StatusBadRequest, "invalid", err.Error())
 	case errors.Is(err, fs.ErrNotExist):

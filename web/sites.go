@@ -15,7 +15,7 @@ import (
 // siteView is a site in a list.
 type siteView struct {
 	object.SiteRecord
-	Usage catalog.Usage `json:"usage"`
+	Usage *catalog.Usage `json:"usage" doc:"null if what the site serves is not stored by Perigee: it is not counted, and there is no quota"`
 }
 
 // sitePage is a page of sites.
@@ -47,9 +47,13 @@ func (s *Server) sites(c *gin.Context) {
 			return
 		}
 		for i, r := range list {
-			page.Sites[i] = siteView{SiteRecord: r, Usage: catalog.Usage{Site: r.Site}}
+			page.Sites[i] = siteView{SiteRecord: r}
+			if r.Stored() != nil {
+				continue
+			}
+			page.Sites[i].Usage = &catalog.Usage{Site: r.Site}
 			if j := slices.IndexFunc(us, func(u catalog.Usage) bool { return u.Site == r.Site }); j >= 0 {
-				page.Sites[i].Usage = us[j]
+				page.Sites[i].Usage = &us[j]
 			}
 		}
 	}

@@ -103,6 +103,8 @@ type Config struct {
 	Catalogue Catalogue
 	// Watches tells how bucket sites are watched; nil tells of none.
 	Watches Watches
+	// Stores are the names of the buckets beside Perigee's own that a bucket site may have its objects in.
+	Stores []string
 
 	Clock clock.Clock
 	Log   *slog.Logger

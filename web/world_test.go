@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -28,6 +29,7 @@ import (
 	"perigee/keys"
 	"perigee/object"
 	"perigee/openapi"
+	"perigee/origin/watch"
 	"perigee/purge"
 )
 
@@ -54,7 +56,9 @@ type world struct {
 	broken   error // what sites and files answer, when set
 	telling  *telling
 	refusing map[string]error
-	slowEdge string // applies nothing by itself
+	slowEdge string               // applies nothing by itself
+	used     map[string]time.Time // keys, by id
+	watched  []watch.Status
 }
 
 const testSite = object.Site("www")
@@ -65,7 +69,7 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 	gin.SetMode(gin.TestMode)
 	w = &world{
 		t: t, board: fleet.NewBoard(clock.System), tracker: purge.NewTracker(clock.System, 100),
-		reports: map[string]*fleet.Report{}, entries: map[string]purge.Position{}, refusing: map[string]error{},
+		used: map[string]time.Time{}, reports: map[string]*fleet.Report{}, entries: map[string]purge.Position{}, refusing: map[string]error{},
 		sites: []object.SiteRecord{{Format: 1, Site: testSite, Kind: object.Published, Hosts: []object.Host{"www.perigee.test"}}},
 	}
 	w.publishing = newPublishing(w)
@@ -85,7 +89,8 @@ func newWorld(t *testing.T, keyed bool) (w *world, key string) {
 	}
 	t.Cleanup(func() { w.cat.Close() })
 	w.server, err = New(Config{
-		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: w.ring, Ledger: w.cat,
+		Fleet: w, Purges: w, Sites: w, Explainer: w, Files: w.publishing, Contents: w, Keys: usedKeys{w.ring, w}, Ledger: w.cat,
+		Watches: w, Stores: []string{"media", "archive"},
 		Clock: clock.System, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 	})
 	if err != nil {
@@ -122,6 +127,19 @@ func (w *world) serve() {
 		}
 		w.http.Close()
 	})
+}
+
+// usedKeys is the ring with when its keys were last used.
+type usedKeys struct {
+	*keys.Ring
+	w *world
+}
+
+func (u usedKeys) Uses(context.Context) (map[string]time.Time, error) {
+	u.w.mu.Lock()
+	defer u.w.mu.Unlock()
+	maps.Copy(u.w.used, u.TakeUses())
+	return maps.Clone(u.w.used), u.w.broken
 }
 
 // report sends a report of a node; change alters the last one of that name.
@@ -174,6 +192,13 @@ func (w *world) entry(e purge.Entry) (string, purge.Position) {
 // The interfaces of Config.
 
 func (w *world) Snapshot() *fleet.Snapshot { return w.board.Snapshot() }
+
+// Status serves Watches.
+func (w *world) Status(context.Context) ([]watch.Status, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.watched), w.broken
+}
 
 // Changed serves Fleet and Purges: every report here changes the board, and so wakes both.
 func (w *world) Changed() <-chan struct{} { return w.board.Changed() }

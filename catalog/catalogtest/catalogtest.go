@@ -38,6 +38,7 @@ func Run(t *testing.T, open Opener) {
 		{"objects of buckets", testObjects}, {"watches", testWatches}, {"ended context", testContext}, {"usage", testUsage}, {"quota", testQuota},
 		{"quota race", testQuotaRace}, {"audit", testAudit}, {"nothing to audit", testRefusedIsNotAudited}, {"requests once", testOnce},
 		{"one of many requests", testOnceOne}, {"list purges", testListPurges},
+		{"uses of keys", testKeyUses}, {"noted once", testNotedOnce}, {"nothing stored", testNothingStored},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bench{t: t, ctx: t.Context(), open: open, clock: &steppedClock{Clock: clock.System}}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -175,8 +176,13 @@ func TestEveryRouteAsksTheKey(t *testing.T) {
 	}
 }
 
-// faces returns the routes of both faces on a catalogue.
+// faces returns the routes of both faces on a catalogue, without API keys.
 func faces(t *testing.T, cat *catalog.Catalog) *gin.Engine {
+	t.Helper()
+	return facesOf(t, cat, new(keys.Ring))
+}
+
+func facesOf(t *testing.T, cat *catalog.Catalog, ring *keys.Ring) *gin.Engine {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	pub, err := upload.New(upload.Config{ // what lies behind the checks is not there: a request that is let in ends with 500 or otherwise
@@ -187,7 +193,7 @@ func faces(t *testing.T, cat *catalog.Catalog) *gin.Engine {
 		t.Fatal(err)
 	}
 	console, err := web.New(web.Config{
-		Fleet: nodes{}, Purges: proofs{catalog: cat}, Sites: sites{catalog: cat}, Explainer: &explainer{}, Files: files{}, Contents: contents{pub}, Catalogue: slots{cat}, Ledger: cat, Keys: new(keys.Ring), Clock: clock.System, Log: quiet,
+		Fleet: nodes{}, Purges: proofs{catalog: cat}, Sites: sites{catalog: cat}, Explainer: &explainer{}, Files: files{}, Contents: contents{pub}, Catalogue: slots{cat}, Ledger: cat, Keys: &keyring{Ring: ring, log: cat, pending: map[string]time.Time{}}, Clock: clock.System, Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)

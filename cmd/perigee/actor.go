@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/netip"
 	"time"
@@ -44,33 +42,6 @@ func network(remote string) string {
 		return ""
 	}
 	return p.String()
-}
-
-// noted is the key file of a server: what it changes is noted in the audit log before anybody is told.
-type noted struct {
-	*keys.FileStore
-	log *catalog.Catalog
-}
-
-// Add implements keys.Store. A key that cannot be noted is taken back.
-func (n *noted) Add(ctx context.Context, id string, record json.RawMessage, most int) error {
-	if err := n.FileStore.Add(ctx, id, record, most); err != nil {
-		return err
-	}
-	err := n.log.Note(ctx, catalog.AuditEntry{Action: catalog.KeyCreated, Object: id})
-	if err != nil {
-		err = errors.Join(err, n.FileStore.Remove(context.WithoutCancel(ctx), id))
-	}
-	return err
-}
-
-// Remove implements keys.Store. It is noted first: a key that was revoked unseen would be worse than a note of one that was not.
-func (n *noted) Remove(ctx context.Context, id string) error {
-	err := n.log.Note(ctx, catalog.AuditEntry{Action: catalog.KeyRevoked, Object: id})
-	if err != nil {
-		return err
-	}
-	return n.FileStore.Remove(ctx, id)
 }
 
 // expireEvery is how often what is too old is deleted.

@@ -66,6 +66,14 @@ func (a *api) withEvents(h http.Handler) http.Handler {
 	})
 }
 
+func storeNames(stores []config.Store) []string {
+	var names []string
+	for _, s := range stores {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // checkStore refuses a bucket site whose store nobody here knows.
 func checkStore(c *config.Config, rec object.SiteRecord) error {
 	if rec.Kind != object.Bucket || rec.Bucket == nil || rec.Bucket.Store == "" {

@@ -38,8 +38,9 @@ type cli struct {
 	Explain explainCmd `cmd:"" group:"files" help:"Say which edge a client gets for a path, and why."`
 
 	Fleet   fleetCmd        `cmd:"" group:"operate" help:"List, drain and undrain nodes."`
+	Sites   sitesCmd        `cmd:"" group:"operate" help:"List and make sites, set what they may use."`
 	Watches watchesCmd      `cmd:"" group:"operate" help:"Say how bucket sites are watched."`
-	Keys    keysCmd         `cmd:"" group:"operate" help:"Create, list and revoke API keys, on the machine of the API."`
+	Keys    keysCmd         `cmd:"" group:"operate" help:"Create, list and revoke API keys, over the API or on its machine."`
 	Audit   auditCmd        `cmd:"" group:"operate" help:"Show who changed what."`
 	Catalog catalogCommands `cmd:"" group:"operate" help:"Show the servers of the catalogue, and move what they have."`
 	Geo     geoCmd          `cmd:"" group:"operate" help:"Build, describe and ask GeoIP tables."`

@@ -10,7 +10,6 @@ import (
 
 	"perigee/catalog"
 	"perigee/clock"
-	"perigee/keys"
 	"perigee/openapi"
 	"perigee/upload"
 	"perigee/web"
@@ -20,7 +19,7 @@ import (
 func routed(t *testing.T) (gin.RoutesInfo, *openapi.Document) {
 	t.Helper()
 	console, err := web.New(web.Config{ // nobody calls them: routes are registered, not used
-		Fleet: nodes{}, Purges: proofs{}, Sites: sites{}, Explainer: &explainer{}, Files: files{}, Contents: contents{}, Ledger: &catalog.Catalog{}, Keys: new(keys.Ring), Catalogue: slots{}, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		Fleet: nodes{}, Purges: proofs{}, Sites: sites{}, Explainer: &explainer{}, Files: files{}, Contents: contents{}, Ledger: &catalog.Catalog{}, Keys: &keyring{}, Catalogue: slots{}, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

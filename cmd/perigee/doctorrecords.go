@@ -91,7 +91,7 @@ func (d *s3Doctor) records() {
 const disagree = "wait until uploads have settled and run it again; if it stays, the catalogue or the bucket was restored or changed behind " +
 	"Perigee's back: publish those files again, or restore the other one too"
 
-func (d *s3Doctor) sites(known []object.SiteRecord) {
+func (d *s3Doctor) sites(known []client.Site) {
 	var bad sample
 	missing := map[object.Site]object.Version{}
 	for _, s := range known {
@@ -145,7 +145,7 @@ func (d *s3Doctor) pointers() {
 }
 
 // files goes from the catalogue to the bucket, which finds what the bucket lacks.
-func (d *s3Doctor) files(sites []object.SiteRecord) {
+func (d *s3Doctor) files(sites []client.Site) {
 	var bad sample
 	n := 0
 	for _, s := range sites {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -106,8 +108,7 @@ func (r *role) report(name string, role fleet.Role, c *bus.Client) {
 type api struct {
 	r       *role
 	m       *member
-	ring    *keys.Ring
-	store   *noted
+	ring    *keyring
 	catalog *catalog.Catalog
 	writer  *origin.Writer
 	log     *bus.Log
@@ -131,12 +132,13 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 		host = "api"
 	}
 	a.node = host + "-" + rand.Text()[:8]
-	a.store = &noted{FileStore: keys.NewFileStore(r.cfg.API.KeysFile)}
-	a.ring, err = keys.Open(keys.Config{Store: a.store, Env: r.cfg.API.EnvKeys(), Clock: r.clock, Log: r.log})
-	if err != nil {
+	if err := a.openCatalog(ctx); err != nil {
 		return nil, nil, err
 	}
-	// Before anything is opened: an address that may not be used must not have been open for a moment.
+	if err := a.openKeys(ctx); err != nil {
+		return nil, nil, err
+	}
+	// Before the listener is opened: an address that may not be used must not have been open for a moment.
 	if err := keys.CheckListen(r.cfg.API.Listen, !a.ring.Empty(), "the API and console (api.listen)"); err != nil {
 		return nil, nil, err
 	}
@@ -170,19 +172,20 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	return ln, &admin.Node{Ready: a.ready, Metrics: reg}, nil
 }
 
-// build makes the rooms and starts nothing but the catalogue.
-func (a *api) build(ctx context.Context) error {
-	r := a.r
-	cfg := r.catalogConfig()
+func (a *api) openCatalog(ctx context.Context) (err error) {
+	cfg := a.r.catalogConfig()
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	var err error
-	if a.catalog, err = catalog.Open(ctx, cfg); err != nil {
-		return err
+	if a.catalog, err = catalog.Open(ctx, cfg); err == nil {
+		a.r.onStop("catalogue", a.catalog.Close)
 	}
-	r.onStop("catalogue", a.catalog.Close)
-	a.store.log = a.catalog
+	return err
+}
+
+// build makes the rooms and starts nothing.
+func (a *api) build(ctx context.Context) (err error) {
+	r := a.r
 	if a.once, err = idempotency.New(idempotency.Config{Store: a.catalog, Clock: r.clock, Log: r.log, Skip: upload.Resumes}); err != nil {
 		return err
 	}
@@ -238,7 +241,7 @@ func (a *api) build(ctx context.Context) error {
 	}
 	a.console, err = web.New(web.Config{
 		Fleet: nodes{a.m.board, a.m.bus}, Purges: proof, Sites: all, Explainer: explain,
-		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Catalogue: slots{a.catalog}, Watches: a.watcher,
+		Contents: contents{a.pub}, Files: files{catalog: a.catalog, sites: all, zone: r.cfg.Zone}, Keys: a.ring, Ledger: a.catalog, Catalogue: slots{a.catalog}, Watches: a.watcher, Stores: storeNames(r.cfg.Stores),
 		Clock: r.clock, Log: r.log, Version: version(),
 	})
 	return err
@@ -274,7 +277,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 		return nil, err
 	}
 	guard, err := keys.NewGuard(keys.GuardConfig{
-		Ring: a.ring, Listen: ln.Addr().String(), PublicURL: c.API.PublicURL, SessionKey: session, SessionFor: c.API.Session.Std(),
+		Ring: a.ring.Ring, Listen: ln.Addr().String(), PublicURL: c.API.PublicURL, SessionKey: session, SessionFor: c.API.Session.Std(),
 		Public: web.Public, LoginPage: web.LoginPath, Clock: a.r.clock, Log: a.r.log,
 		Rates: keys.Rates{Requests: float64(c.API.Rate.Requests), Bytes: float64(c.API.Rate.Bytes), Refused: float64(c.API.Rate.Refused), Burst: c.API.Rate.Burst.Std()},
 	})
@@ -292,8 +295,11 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	return a.withEvents(guard.Wrap(known(a.once.Wrap(engine)))), nil
 }
 
-// sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart.
+// sessionKey signs the console's sessions: kept in the data directory, so that they outlive a restart, or given, so that several nodes know them.
 func sessionKey(c *config.Config) ([]byte, error) {
+	if given := c.API.SessionKey.Reveal(); given != "" {
+		return hkdf.Key(sha256.New, []byte(given), nil, "perigee sessions", keys.SessionKeyLen)
+	}
 	set, err := config.Secrets(c.Data)
 	if err != nil {
 		return nil, err
@@ -328,10 +334,14 @@ func (a *api) publish(ctx context.Context) error {
 	return nil
 }
 
+// configID stands in the audit log where otherwise the id of an API key does, for what the configuration orders at a start.
+const configID = "configuration"
+
 func (a *api) prepare(ctx context.Context) error {
 	if err := a.writer.EnsureBucket(ctx); err != nil {
 		return err
 	}
+	ctx = catalog.WithActor(ctx, catalog.Actor{Key: configID})
 	for _, rec := range a.declared {
 		if err := checkStore(a.r.cfg, rec); err != nil {
 			return err

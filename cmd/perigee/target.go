@@ -47,7 +47,7 @@ func parseTarget(s string) (target, error) {
 func isURL(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
 
 // siteOfURL returns the site that answers to a URL's host, among all.
-func siteOfURL(all []object.SiteRecord, raw string) (object.Site, *url.URL, error) {
+func siteOfURL(all []client.Site, raw string) (object.Site, *url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "", nil, fmt.Errorf("%q is no URL", raw)

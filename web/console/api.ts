@@ -112,10 +112,94 @@ export interface FileEntry {
   state?: string;
 }
 
+/** What a site may use; what is absent has no limit. */
+export interface Quota {
+  bytes?: number;
+  files?: number;
+  file?: number;
+  form?: number;
+}
+
+export interface Usage {
+  site: string;
+  quota: Quota;
+  bytes: number;
+  files: number;
+}
+
 export interface SiteRecord {
   site: string;
-  kind: string;
+  kind: "published" | "bucket" | "pull";
   hosts: string[] | null;
+  version: string;
+  origin?: { url: string };
+  bucket?: { store?: string; prefix: string; poll?: number };
+  /** null if what the site serves is not stored by Perigee. */
+  usage: Usage | null;
+}
+
+export interface Listing {
+  started: string;
+  finished?: string;
+  listed: number;
+  skipped: number;
+  differences: number;
+}
+
+/** How a bucket site is watched. */
+export interface Watch {
+  site: string;
+  store: string;
+  bucket?: string;
+  prefix: string;
+  watcher: string;
+  mode: "listening" | "storage" | "webhook" | "polling";
+  listening?: string;
+  last_event?: string;
+  poll: number;
+  listing?: Listing;
+  last_listing?: Listing;
+  cycle_seconds: number;
+  missed: number;
+  trouble?: string;
+}
+
+export interface ApiKey {
+  id: string;
+  name: string;
+  scopes: string[];
+  created?: string;
+  expires?: string;
+  last_used?: string;
+  sites?: string[];
+  prefixes?: string[];
+  max_file?: number;
+  max_form?: number;
+  requests_per_second?: number;
+  bytes_per_second?: number;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  key?: string;
+  name?: string;
+  request?: string;
+  remote?: string;
+  action: string;
+  site?: string;
+  object?: string;
+  outcome: string;
+  detail?: string;
+}
+
+/** Who this page is to the API. */
+export interface Session {
+  keyless: boolean;
+  id: string;
+  name: string;
+  scopes: string[];
+  sites?: string[];
 }
 
 export interface FleetNode {

@@ -3,16 +3,35 @@
 import { effect, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { csrfHeaders, meta, signedOut } from "./api";
+import { AuditView } from "./audit";
 import { ExplainView } from "./explain";
 import { FilesView } from "./files";
 import { FleetView } from "./fleet";
+import { KeysView } from "./keys";
 import { type LiveState, liveState } from "./live";
 import { announcement, Dialog } from "./parts";
 import { active, busy } from "./queue";
+import { mayAdminister, mayAudit } from "./session";
+import { SitesView } from "./sitelist";
 import { UploadView } from "./upload";
 
-const views = { upload: "Upload", files: "Files", fleet: "Fleet", explain: "Explain" } as const;
+const views = {
+  upload: "Upload",
+  files: "Files",
+  sites: "Sites",
+  fleet: "Fleet",
+  explain: "Explain",
+  keys: "Keys",
+  audit: "Audit",
+} as const;
 type View = keyof typeof views;
+
+/** The views that this session has any use for. */
+function offered(): View[] {
+  return (Object.keys(views) as View[]).filter(
+    (v) => (v !== "keys" || mayAdminister()) && (v !== "audit" || mayAudit()),
+  );
+}
 
 /** The address after '#': the view, and a query for it. */
 function readHash(): { view: View; query: URLSearchParams } {
@@ -40,6 +59,10 @@ export function startRouting(): void {
 
 export function App() {
   const { view, query } = route.value;
+  useEffect(() => {
+    // Where the tabs are wider than the window, the open one must not be out of sight.
+    document.getElementById(`nav-${view}`)?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [view]);
   return (
     <>
       <a class="skip" href="#main">
@@ -52,7 +75,7 @@ export function App() {
             Perigee
           </a>
           <nav class="tabs" aria-label="Sections">
-            {(Object.keys(views) as View[]).map((v) => (
+            {offered().map((v) => (
               <a key={v} href={`#${v}`} id={`nav-${v}`} {...(v === view && { "aria-current": "page" as const })}>
                 {views[v]}
                 {v === "upload" && active.value > 0 && <span class="count">{active.value}</span>}
@@ -66,8 +89,11 @@ export function App() {
         {signedOut.value && <SignedOut />}
         {view === "upload" && <UploadView />}
         {view === "files" && <FilesView />}
+        {view === "sites" && <SitesView query={query} />}
         {view === "fleet" && <FleetView />}
         {view === "explain" && <ExplainView query={query} />}
+        {view === "keys" && <KeysView />}
+        {view === "audit" && <AuditView query={query} />}
       </main>
       <Footer />
       <Dialog />

@@ -6,7 +6,7 @@ import { useEffect } from "preact/hooks";
 import { asProblem, call, type FileEntry, filePath, filesPath, type Problem, type Proof } from "./api";
 import { ago, bytes, milliseconds, moment, proofLine } from "./format";
 import { onChange } from "./live";
-import { announce, Copy, confirm, Failure } from "./parts";
+import { announce, Copy, confirm, Failure, Pager } from "./parts";
 import { SitePicker } from "./sitepicker";
 import { loadSites, site, sites, sitesKnown, sitesProblem } from "./sites";
 
@@ -177,7 +177,7 @@ export function FilesView() {
           <p class="empty">{sitesKnown.value && !site.value ? "There is no site yet." : "Loading…"}</p>
         )}
       </div>
-      <Pager />
+      <Pager cursors={cursors} next={next} load={load} />
     </div>
   );
 }
@@ -336,39 +336,5 @@ function Outcome({ r, dismiss }: { r: Result; dismiss: () => void }) {
         </button>
       </div>
     </div>
-  );
-}
-
-function Pager() {
-  const before = cursors.value.length > 1;
-  if (!before && !next.value) {
-    return null;
-  }
-  return (
-    <nav class="row end" aria-label="Pages">
-      <span class="muted small">Page {cursors.value.length}</span>
-      <button
-        type="button"
-        class="btn"
-        disabled={!before}
-        onClick={() => {
-          cursors.value = cursors.value.slice(0, -1);
-          void load();
-        }}
-      >
-        Previous
-      </button>
-      <button
-        type="button"
-        class="btn"
-        disabled={!next.value}
-        onClick={() => {
-          cursors.value = [...cursors.value, next.value];
-          void load();
-        }}
-      >
-        Next
-      </button>
-    </nav>
   );
 }

@@ -3,14 +3,18 @@ import { test } from "node:test";
 import {
   ago,
   bytes,
+  bytesField,
   duration,
+  inTime,
   joinPath,
   milliseconds,
+  parseBytes,
   pathProblem,
   percent,
   plural,
   proofLine,
   sparkline,
+  took,
 } from "./format";
 
 test("bytes", () => {
@@ -114,4 +118,39 @@ test("small ones", () => {
   assert.equal(percent(0, 0), "–");
   assert.equal(sparkline([], 90, 20, 10), "");
   assert.equal(sparkline([0, 10, 5], 90, 20, 10), "M70.0 20.0L80.0 0.0L90.0 10.0");
+});
+
+test("sizes that people write", () => {
+  const cases: [string, number | null][] = [
+    ["0", 0],
+    ["512", 512],
+    [" 10 GB ", 10e9],
+    ["10gb", 10e9],
+    ["1.5 MB", 1_500_000],
+    ["1,5 MB", 1_500_000],
+    ["64kB", 64_000],
+    ["1 MiB", 2 ** 20],
+    ["2g", 2e9],
+    ["100 B", 100],
+    ["", null],
+    ["-1", null],
+    ["10 XB", null],
+    ["1e9", null],
+    ["99999999 PB", null],
+  ];
+  for (const [text, want] of cases) {
+    assert.equal(parseBytes(text), want, text);
+  }
+  for (const n of [1, 999, 1000, 1500, 1501, 12_345_678, 10e9, 5 * 2 ** 30, 123_450_000_000]) {
+    assert.equal(parseBytes(bytesField(n)), n, bytesField(n));
+  }
+  assert.equal(bytesField(10e9), "10 GB");
+  assert.equal(bytesField(1_500_000), "1.5 MB");
+});
+
+test("times to come and times that were measured", () => {
+  assert.equal(inTime(5000, 6000), "now");
+  assert.equal(inTime(66_000, 6000), "in 1 min");
+  assert.equal(took(0.04), "0.0 s");
+  assert.equal(took(75), "1 min");
 });

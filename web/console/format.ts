@@ -68,6 +68,39 @@ export function ago(t: number, now: number): string {
   return new Date(t).toISOString().slice(0, 10);
 }
 
+/** A size as people write it, such as "10 GB" or "1.5MiB", in bytes; null if it is none. */
+export function parseBytes(text: string): number | null {
+  const m = /^([0-9]+(?:[.,][0-9]+)?)\s*(?:([kmgtp])(i)?)?b?$/i.exec(text.trim());
+  if (!m?.[1]) {
+    return null;
+  }
+  const power = m[2] ? "kmgtp".indexOf(m[2].toLowerCase()) + 1 : 0;
+  const n = Math.round(Number(m[1].replace(",", ".")) * (m[3] ? 1024 : 1000) ** power);
+  return Number.isSafeInteger(n) ? n : null;
+}
+
+/** How a number of bytes is written into a field: so that parseBytes gives just that number again. */
+export function bytesField(n: number): string {
+  for (let i = units.length; i > 0; i--) {
+    const unit = 1000 ** i;
+    if (n >= unit && n % (unit / 100) === 0) {
+      return `${n / unit} ${units[i - 1]}`;
+    }
+  }
+  return String(n);
+}
+
+/** How soon t is, in words; for what is bound to happen. */
+export function inTime(t: number, now: number): string {
+  const s = (t - now) / 1000;
+  return s < 1 ? "now" : `in ${duration(s)}`;
+}
+
+/** A length of time that was measured, in seconds. */
+export function took(seconds: number): string {
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
+}
+
 /** A moment in the reader's own time zone, to the second. */
 export function moment(iso: string): string {
   const d = new Date(iso);

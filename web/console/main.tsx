@@ -4,11 +4,13 @@ import { render } from "preact";
 import { App, startRouting } from "./app";
 import { startLive } from "./live";
 import { retryUnreachable } from "./queue";
+import { loadSession } from "./session";
 import { startSites } from "./sites";
 
 const root = document.getElementById("app");
 if (root) {
   root.replaceChildren();
+  void loadSession();
   startSites();
   startLive();
   startRouting();

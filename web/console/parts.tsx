@@ -1,6 +1,6 @@
 // The small parts that every view uses: icons, copying, messages, the confirmation dialog, spoken announcements.
 
-import { signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Problem } from "./api";
@@ -164,5 +164,102 @@ export function Dialog() {
         </button>
       </div>
     </dialog>
+  );
+}
+
+/** Buttons between the pages of a list. cursors are those of the pages before this one and, last, its own; next is that of the page after. */
+export function Pager({
+  cursors,
+  next,
+  load,
+}: {
+  cursors: Signal<readonly string[]>;
+  next: Signal<string>;
+  load: () => Promise<void>;
+}) {
+  const before = cursors.value.length > 1;
+  if (!before && !next.value) {
+    return null;
+  }
+  const go = (to: readonly string[]) => {
+    cursors.value = to;
+    void load();
+  };
+  return (
+    <nav class="row end" aria-label="Pages">
+      <span class="muted small">Page {cursors.value.length}</span>
+      <button type="button" class="btn" disabled={!before} onClick={() => go(cursors.value.slice(0, -1))}>
+        Previous
+      </button>
+      <button type="button" class="btn" disabled={!next.value} onClick={() => go([...cursors.value, next.value])}>
+        Next
+      </button>
+    </nav>
+  );
+}
+
+/** Says that something is under way, once it has taken long enough for somebody to wonder. */
+export function Busy({ text }: { text: string }) {
+  const shown = useSignal(false);
+  useEffect(() => {
+    const t = setTimeout(() => {
+      shown.value = true;
+    }, 600);
+    return () => clearTimeout(t);
+  }, []);
+  return (
+    <div class="busy" role="status">
+      {shown.value && (
+        <>
+          <progress class="bar" aria-label={text} />
+          <span class="small muted">{text}</span>
+        </>
+      )}
+    </div>
+  );
+}
+
+/** A labelled field of a form, bound to a signal. */
+export function TextField({
+  id,
+  label,
+  value,
+  hint,
+  placeholder,
+  required,
+  problem,
+}: {
+  id: string;
+  label: string;
+  value: Signal<string>;
+  hint?: ComponentChildren;
+  placeholder?: string;
+  required?: boolean;
+  /** Why the value cannot be sent; empty if it can. */
+  problem?: string;
+}) {
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        type="text"
+        value={value.value}
+        placeholder={placeholder ?? ""}
+        required={required ?? false}
+        autocomplete="off"
+        spellcheck={false}
+        aria-invalid={problem ? "true" : undefined}
+        aria-describedby={hint || problem ? `${id}-hint` : undefined}
+        onInput={(e) => {
+          value.value = e.currentTarget.value;
+        }}
+      />
+      {(problem || hint) && (
+        <span class={problem ? "hint bad-text" : "hint"} id={`${id}-hint`}>
+          {problem || hint}
+        </span>
+      )}
+    </div>
   );
 }

@@ -4,6 +4,8 @@ import { effect, signal } from "@preact/signals";
 import { asProblem, call, type Problem, type SiteRecord } from "./api";
 import { onChange } from "./live";
 
+/** All sites, and those of them that files can be uploaded to. */
+export const allSites = signal<readonly SiteRecord[]>([]);
 export const sites = signal<readonly SiteRecord[]>([]);
 export const site = signal("");
 export const sitesProblem = signal<Problem | null>(null);
@@ -15,6 +17,7 @@ const remembered = "perigee.site";
 export async function loadSites(): Promise<void> {
   try {
     const { sites: all } = await call<{ sites: SiteRecord[] }>("GET", "/api/v1/sites");
+    allSites.value = all;
     sites.value = all.filter((s) => s.kind === "published");
     sitesProblem.value = null;
     sitesKnown.value = true;

@@ -42,7 +42,7 @@ export function UploadView() {
       {sitesProblem.value && <Failure problem={sitesProblem.value} retry={loadSites} />}
       {sitesKnown.value && sites.value.length === 0 && (
         <div class="note warn">
-          <strong>There is no site to upload to yet.</strong> Create one with <code>POST /api/v1/sites</code>.
+          <strong>There is no site to upload to yet.</strong> <a href="#sites?new=1">Make one</a>.
         </div>
       )}
       <DropZone take={take} unread={unread} />

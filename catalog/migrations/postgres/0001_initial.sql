@@ -309,3 +309,9 @@ CREATE TABLE api_key_changes (
 	changes BIGINT NOT NULL
 );
 INSERT INTO api_key_changes (changes) VALUES (0);
+
+-- When API keys were last used, those of a file and of the environment too.
+CREATE TABLE api_key_uses (
+	id   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	used BIGINT NOT NULL
+);

@@ -287,3 +287,9 @@ CREATE TABLE api_key_changes (
 	changes INTEGER NOT NULL
 );
 INSERT INTO api_key_changes (changes) VALUES (0);
+
+-- When API keys were last used, those of a file and of the environment too.
+CREATE TABLE api_key_uses (
+	id   TEXT NOT NULL PRIMARY KEY,
+	used INTEGER NOT NULL
+) WITHOUT ROWID;
