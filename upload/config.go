@@ -103,6 +103,8 @@ const (
 	smallBody = 8 << 20
 	// unknownPart is the part size of a body of unknown length.
 	unknownPart = 16 << 20
+	// pooledPart is the part size of all files but very large ones and those of unknown length; buffers of it are kept.
+	pooledPart = smallBody
 	// partsInFlight is how many parts of one upload are on their way to the bucket at a time.
 	partsInFlight = 3
 	minMemory     = 32 << 20
@@ -148,10 +150,11 @@ func (c *Config) check() error {
 
 // Publisher publishes. Make one with New. Its methods are safe for concurrent use.
 type Publisher struct {
-	cfg    Config
-	memory *semaphore.Weighted // bytes of Config.Memory
-	locks  *locks
-	sites  chan struct{} // holds one token: who has it writes site records
+	cfg     Config
+	memory  *semaphore.Weighted // bytes of Config.Memory
+	buffers buffers
+	locks   *locks
+	sites   chan struct{} // holds one token: who has it writes site records
 
 	collected collection
 	strays    atomic.Pointer[Strays]
