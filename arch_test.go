@@ -25,7 +25,7 @@ var house = rules{
 	deciding:    []string{"catalog", "database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"},
 
 	restricted: []restriction{
-		{what: "an S3 SDK", only: []string{"origin/..."}, imports: []string{
+		{what: "an S3 SDK", only: []string{"origin/...", "bench/upload"}, imports: []string{
 			"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/minio/minio-go", "github.com/versity/versitygw"}},
 		{what: "a DNS library", only: []string{"dnsgeo", "dnsgeo/sign", "e2e/..."}, imports: []string{"github.com/miekg/dns"}},
 		{what: "an mmdb reader", only: []string{"dnsgeo/geo", "dnsgeo/geo/geotest", "e2e/...", "bench/dns"}, imports: []string{"github.com/oschwald", "github.com/maxmind"}},

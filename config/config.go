@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"perigee/fleet"
 	"perigee/object"
@@ -65,6 +66,9 @@ func (z Zone) URLBase(h object.Host) string {
 	return fmt.Sprintf("%s://%s:%d", z.Scheme, h, z.Port)
 }
 
+// LongestUpload is how long an upload may take: how long one request may last, and how long a resumable one may rest.
+const LongestUpload = 24 * time.Hour
+
 // API is the publishers' face and the console.
 type API struct {
 	Listen      string   `yaml:"listen"`
@@ -80,6 +84,9 @@ type API struct {
 	SessionKey  Secret   `yaml:"session_key"`
 	Rate        Rate     `yaml:"rate"`
 	AuditKeep   Duration `yaml:"audit_keep"`
+	// CollectAfter is how long a blob must have been needed by nobody before it is deleted, CollectAgain how long after that its key is left alone.
+	CollectAfter Duration `yaml:"collect_after"`
+	CollectAgain Duration `yaml:"collect_again"`
 	// EventsSecret is what stores that post their events show.
 	EventsSecret Secret `yaml:"events_secret"`
 }

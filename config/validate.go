@@ -144,6 +144,25 @@ func (v validator) zone() {
 	}
 }
 
+// The bounds of the collector. An edge has confirmed a pointer twice within two leases of 30s, which LongestUpload exceeds by far. S3 carries out no
+// request that was signed more than 15 minutes before.
+const (
+	latestRequest = 15 * time.Minute
+	latestCollect = 10 * 365 * 24 * time.Hour
+)
+
+// collector checks when blobs that nobody needs are deleted.
+func (v validator) collector(a API) {
+	if d := a.CollectAfter.Std(); d <= LongestUpload || d > latestCollect {
+		v.bad("api.collect_after", "%v is not between %v and %v: an upload may take %v, and what it has stored must still be there when it is published; write 25h, or more to be able to go back further",
+			a.CollectAfter, Duration(LongestUpload), Duration(latestCollect), Duration(LongestUpload))
+	}
+	if d := a.CollectAgain.Std(); d <= latestRequest || d > LongestUpload {
+		v.bad("api.collect_again", "%v is not between %v and %v: a delete whose answer was lost may be carried out %v later, and must not meet a blob that was stored anew; write 1h",
+			a.CollectAgain, Duration(latestRequest), Duration(LongestUpload), Duration(latestRequest))
+	}
+}
+
 func (v validator) api() {
 	a := v.c.API
 	v.label("api.default_site", a.DefaultSite)
@@ -168,6 +187,7 @@ func (v validator) api() {
 	if k := a.SessionKey.Reveal(); k != "" && len(k) < minSessionKey {
 		v.bad("api.session_key", "it has %d characters; give it at least %d, for example the output of `openssl rand -hex 32`", len(k), minSessionKey)
 	}
+	v.collector(a)
 	v.sitesFile(a)
 	v.keys(a)
 }

@@ -182,10 +182,28 @@ type Hasher struct {
 // NewHasher returns a Hasher that has seen nothing.
 func NewHasher() *Hasher { return &Hasher{whole: sha256.New(), chunk: sha256.New()} }
 
+// inParallel is from how many bytes on the two hashes are computed at the same time. Some 60 µs of work each are worth a goroutine.
+const inParallel = 64 << 10
+
 // Write adds p; it never fails.
 func (h *Hasher) Write(p []byte) (int, error) {
-	n := len(p)
-	h.whole.Write(p)
+	if len(p) < inParallel {
+		h.whole.Write(p)
+		h.addChunks(p)
+		return len(p), nil
+	}
+	done := make(chan struct{})
+	go func() {
+		h.whole.Write(p)
+		close(done)
+	}()
+	h.addChunks(p)
+	<-done
+	return len(p), nil
+}
+
+// addChunks adds p to the hashes of the chunks.
+func (h *Hasher) addChunks(p []byte) {
 	for len(p) > 0 {
 		k := min(int64(len(p)), ChunkSize-h.size%ChunkSize)
 		h.chunk.Write(p[:k])
@@ -196,7 +214,6 @@ func (h *Hasher) Write(p []byte) (int, error) {
 			h.chunk.Reset()
 		}
 	}
-	return n, nil
 }
 
 // Size returns how many bytes were written.

@@ -37,6 +37,23 @@ func (r *Reader) Pointer(ctx context.Context, site object.Site, path object.Path
 	return r.pointer(ctx, object.HeadKey(site, path))
 }
 
+// VersionAt returns the record of a version by its key; a missing one is fs.ErrNotExist, one that is damaged or belongs under another key wraps
+// object.ErrInvalid.
+func (r *Reader) VersionAt(ctx context.Context, key object.Key) (*object.Pointer, error) {
+	b, err := r.small(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	p, err := object.UnmarshalPointer(b)
+	if err == nil && object.VersionKey(p.Site, p.Path, p.Version) != key {
+		err = fmt.Errorf("version: %w: it is %s of %s:%s", object.ErrInvalid, p.Version, p.Site, p.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return p, nil
+}
+
 func (r *Reader) pointer(ctx context.Context, key object.Key) (*object.Pointer, error) {
 	b, err := r.small(ctx, key)
 	if err != nil {

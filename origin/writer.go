@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 )
@@ -49,6 +50,9 @@ func NewWriter(ctx context.Context, cfg Config) (*Writer, error) {
 	}
 	if cfg.Endpoint != "" {
 		opts.BaseEndpoint = aws.String(cfg.Endpoint)
+	}
+	if cfg.onLoopback() {
+		opts.APIOptions = append(opts.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 	}
 	if cfg.Checksums == ChecksumsRequired {
 		opts.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

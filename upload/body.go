@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"bufio"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -68,6 +69,17 @@ func (b *body) Read(to []byte) (int, error) {
 
 // Close implements io.Closer.
 func (b *body) Close() error { return b.r.Close() }
+
+// readAhead is how much is read of a body at a time for a reader that asks for less, as that of forms does: 4 KiB each time.
+const readAhead = 128 << 10
+
+// ahead reads more of b at a time than it is asked for.
+func ahead(b *body) io.ReadCloser {
+	return struct {
+		io.Reader
+		io.Closer
+	}{bufio.NewReaderSize(b, readAhead), b}
+}
 
 // allow sets until when the connection may be read; false means that the body was ended.
 func (b *body) allow(until time.Time) bool {

@@ -29,6 +29,8 @@ const (
 	deleteTime = 30 * time.Second
 	// collectBatch is how many blobs, claims and references of each kind one round takes on, on each server.
 	collectBatch = 500
+	// lateRequest is how old a signed request may be that S3 carries out.
+	lateRequest = 15 * time.Minute
 	// doubtAfter is how old a reference without a version must be before the path is asked; a reservation ends long before that.
 	doubtAfter = 10 * time.Minute
 )
@@ -45,6 +47,10 @@ type Collection struct {
 
 type collection struct {
 	deleted, deletedBytes, kept, dropped, removed, failures atomic.Int64
+
+	runs, failedRuns atomic.Int64
+	succeeded        atomic.Int64 // when a run last ended without an error, as Unix seconds
+	waning           atomic.Pointer[map[catalog.BlobState]catalog.BlobCounts]
 }
 
 // Collection returns what the collector has done since the start.
@@ -56,7 +62,19 @@ func (p *Publisher) Collection() Collection {
 // Collect does one round: it ends old claims, settles doubtful references, deletes what has been condemned for long and forgets what has been deleted. It goes
 // on after an error and returns all.
 func (p *Publisher) Collect(ctx context.Context) error {
-	return errors.Join(p.cfg.Catalog.ExpireClaims(ctx, collectBatch), p.settleRefs(ctx), p.collect(ctx), p.forget(ctx))
+	c := &p.collected
+	c.runs.Add(1)
+	err := errors.Join(p.cfg.Catalog.ExpireClaims(ctx, collectBatch), p.settleRefs(ctx), p.collect(ctx), p.forget(ctx))
+	n, cerr := p.cfg.Catalog.CountWaning(ctx)
+	if cerr == nil {
+		c.waning.Store(&n)
+	}
+	if err = errors.Join(err, cerr); err != nil {
+		c.failedRuns.Add(1)
+		return err
+	}
+	c.succeeded.Store(p.cfg.Clock.Now().Unix())
+	return nil
 }
 
 // settleRefs asks the servers of paths about references that a crash may have left.

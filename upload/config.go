@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -88,10 +89,11 @@ type Config struct {
 	Requests int
 	// Progress, if set, is called now and then while a body of more than a second arrives, and once when it has ended. It must not block.
 	Progress func(Progress)
-	// CollectAfter is how long a blob must have been needed by nobody before it is deleted; 25 h when zero. It is longer than UploadTTL: an upload that was stored may
-	// still be published.
+	// CollectAfter is how long a blob must have been needed by nobody before it is deleted; an hour more than UploadTTL when zero. It has to be longer than UploadTTL and Longest: an
+	// upload that was stored may still be published.
 	CollectAfter time.Duration
-	// CollectAgain is how long after that the bucket is looked at again, and the key can be used again; 1 h when zero.
+	// CollectAgain is how long after that the bucket is looked at again, and the key can be used again; 1 h when zero. It has to be longer than the 15 min for which
+	// S3 takes a signed request.
 	CollectAgain time.Duration
 	// UploadTTL is how long a resumable upload may rest before it is removed; 24 h when zero.
 	UploadTTL time.Duration
@@ -103,6 +105,8 @@ const (
 	smallBody = 8 << 20
 	// unknownPart is the part size of a body of unknown length.
 	unknownPart = 16 << 20
+	// pooledPart is the part size of all files but very large ones and those of unknown length; buffers of it are kept.
+	pooledPart = smallBody
 	// partsInFlight is how many parts of one upload are on their way to the bucket at a time.
 	partsInFlight = 3
 	minMemory     = 32 << 20
@@ -140,6 +144,9 @@ func (c *Config) check() error {
 	if c.Patience == 0 {
 		c.Patience = time.Minute
 	}
+	if c.CollectAfter <= max(c.UploadTTL, c.Longest) || c.CollectAgain <= lateRequest {
+		return fmt.Errorf("upload: CollectAfter (%v) has to be longer than UploadTTL (%v) and Longest (%v), CollectAgain (%v) than %v", c.CollectAfter, c.UploadTTL, c.Longest, c.CollectAgain, lateRequest)
+	}
 	if c.Requests == 0 {
 		c.Requests = 256
 	}
@@ -148,10 +155,11 @@ func (c *Config) check() error {
 
 // Publisher publishes. Make one with New. Its methods are safe for concurrent use.
 type Publisher struct {
-	cfg    Config
-	memory *semaphore.Weighted // bytes of Config.Memory
-	locks  *locks
-	sites  chan struct{} // holds one token: who has it writes site records
+	cfg     Config
+	memory  *semaphore.Weighted // bytes of Config.Memory
+	buffers buffers
+	locks   *locks
+	sites   chan struct{} // holds one token: who has it writes site records
 
 	collected collection
 	strays    atomic.Pointer[Strays]

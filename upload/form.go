@@ -54,7 +54,7 @@ func (p *Publisher) form(c *gin.Context) {
 		_, err = p.publishable(c.Request.Context(), site, Attributes{}) // before a byte is sent by who expects 100-continue
 	}
 	if err == nil {
-		c.Request.Body = p.body(c.Writer, c.Request)
+		c.Request.Body = ahead(p.body(c.Writer, c.Request))
 		reader, err = c.Request.MultipartReader()
 		if err != nil {
 			err = refuse(http.StatusUnsupportedMediaType, "not-a-form", "Files are posted as multipart/form-data. To send one file as it is, use PUT …/files/{path}.")

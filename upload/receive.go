@@ -147,7 +147,7 @@ func (u *resumable) keepLanded(ctx context.Context, q *parts) {
 // tail returns the bytes after the last whole part, in a buffer of a part's size.
 func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	st := u.state
-	buf := make([]byte, 0, st.PartSize)
+	buf := u.p.buffers.take(int(st.PartSize))
 	if st.Tail == 0 {
 		return buf, nil
 	}

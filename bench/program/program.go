@@ -100,14 +100,21 @@ func CPU(all ...*Program) time.Duration {
 	var sum time.Duration
 	for _, p := range all {
 		for _, pid := range p.tree() {
-			if f := statFields(fmt.Sprintf("/proc/%d/stat", pid)); len(f) > 12 {
-				u, _ := strconv.Atoi(f[11])
-				s, _ := strconv.Atoi(f[12])
-				sum += time.Duration(u+s) * tick
-			}
+			sum += CPUOf(pid)
 		}
 	}
 	return sum
+}
+
+// CPUOf returns the CPU time, user and system, that one process has used, to a hundredth of a second; 0 if there is no such process.
+func CPUOf(pid int) time.Duration {
+	f := statFields(fmt.Sprintf("/proc/%d/stat", pid))
+	if len(f) <= 12 {
+		return 0
+	}
+	u, _ := strconv.Atoi(f[11])
+	s, _ := strconv.Atoi(f[12])
+	return time.Duration(u+s) * tick
 }
 
 // Memory returns the resident memory of programs in bytes: all of it, and what is theirs alone (anonymous, neither shared nor a file).

@@ -136,6 +136,9 @@ func (s *Server) handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"watches":[]}`)
 	})
+	m.HandleFunc("GET /api/v1/gc", func(w http.ResponseWriter, _ *http.Request) { // nothing is condemned, and nothing was listed yet
+		answer(w, 200, client.Garbage{})
+	})
 	m.HandleFunc("GET /api/v1/sites", s.sites)
 	m.HandleFunc("GET /api/v1/fleet", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, 200, client.Fleet{Gen: 7, Now: clock.System.Now(), Nodes: s.Nodes})

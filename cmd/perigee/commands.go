@@ -32,6 +32,7 @@ type upCmd struct {
 
 // Run runs everything until the process is told to stop.
 func (c *upCmd) Run(a *app) error {
+	collectEarly()
 	return a.role(func(r *role) error {
 		if c.Single {
 			r.cfg.Edges = r.cfg.Edges[:1]
@@ -65,6 +66,7 @@ type uploadCmd struct{ adminFlag }
 
 // Run runs the API and the console.
 func (c *uploadCmd) Run(a *app) error {
+	collectEarly()
 	return a.role(func(r *role) error {
 		m, err := r.joinFleet(a.ctx, "api", asControl, nil, filepath.Join(r.cfg.Data, "fleet.json"))
 		if err != nil {

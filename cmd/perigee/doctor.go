@@ -46,7 +46,7 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	defer d.client.Close()
 	if d.configuration() {
-		for _, check := range []func(context.Context){d.dataDir, d.catalogue, d.storage, d.bus, d.api, d.watches, d.dns, d.edges, d.admin} {
+		for _, check := range []func(context.Context){d.dataDir, d.catalogue, d.storage, d.bus, d.api, d.strays, d.watches, d.dns, d.edges, d.admin} {
 			ctx, cancel := context.WithTimeout(a.ctx, 4*c.Timeout)
 			check(ctx)
 			cancel()

@@ -21,6 +21,7 @@ const shown = 10
 // sample counts things and keeps the first few.
 type sample struct {
 	n     int
+	bytes int64 // of objects, where they are counted
 	first []string
 }
 
@@ -39,6 +40,9 @@ func (s *sample) err(what string) error {
 	if s.n > shown {
 		more = ", …"
 	}
+	if s.bytes > 0 {
+		what = "with " + humanBytes(s.bytes) + " " + what
+	}
 	return fmt.Errorf("%s %s: %s%s", grouped(s.n), what, strings.Join(s.first, ", "), more)
 }
 
@@ -47,6 +51,7 @@ func (s *sample) err(what string) error {
 func (d *s3Doctor) foreign() {
 	const advice = "Perigee ignores them. Sites of kind bucket aside, give other tools a bucket of their own"
 	var roots, keys sample
+	blobs, trees, versions := lot{most: d.Contents}, lot{most: d.Contents}, lot{most: d.Contents}
 	ours := "bptuvswx"
 	for root, err := range d.reader.Roots(d.a.ctx) {
 		if err != nil {
@@ -68,12 +73,24 @@ func (d *s3Doctor) foreign() {
 			if d.Keys > 0 && seen >= d.Keys {
 				break
 			}
-			if seen++; info.Key.Kind() == "" {
+			seen++
+			switch info.Key.Kind() {
+			case "":
 				keys.add("%s", info.Key)
+				keys.bytes += info.Size
+			case object.BlobObject:
+				if c == 'b' {
+					blobs.add(info.Key)
+				}
+			case object.TreeObject:
+				trees.add(info.Key)
+			case object.VersionObject:
+				versions.add(info.Key)
 			}
 		}
 	}
 	d.found(contract.Limited, "foreign keys", keys.err("below Perigee's own prefixes"), advice, "%s looked at", plural(seen, "key"))
+	d.contents(blobs, trees, versions)
 }
 
 // records compares site records and pointers with what the API says.
@@ -86,6 +103,7 @@ func (d *s3Doctor) records() {
 	d.sites(sites)
 	d.pointers()
 	d.files(sites)
+	d.strays()
 }
 
 const disagree = "wait until uploads have settled and run it again; if it stays, the catalogue or the bucket was restored or changed behind " +

@@ -25,6 +25,7 @@ type doctorCmds struct {
 type doctorS3Cmd struct {
 	remote
 	Keys     int `default:"100000" help:"How many keys of the bucket are looked at; 0 for all."`
+	Contents int `default:"200" help:"How many blobs, trees and records of versions are read and verified, of each kind, drawn at random; at most 512 MiB in all."`
 	Pointers int `default:"1000" help:"How many pointers are compared with the catalogue, from each side; 0 for all."`
 }
 

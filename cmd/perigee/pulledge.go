@@ -33,6 +33,14 @@ const (
 	collectAt   = 25 // percent of growth
 )
 
+// collectEarly has garbage collected when the heap has grown by collectAt, unless GOGC says otherwise. What lives on it is little beside caches and buffers, and most
+// of that are tables without pointers, which cost nothing to mark: it is better collected often than twice as large.
+func collectEarly() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
+}
+
 // runAlone runs an edge as a caching reverse proxy of one origin: it reads no configuration beyond its flags and the log section, and joins no fleet.
 func (c *edgeCmd) runAlone(a *app) error {
 	cfg, err := a.load()
@@ -43,10 +51,7 @@ func (c *edgeCmd) runAlone(a *app) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		// The heap is little beside the cache, and most of it is of connections: it is better collected often than twice as large.
-		debug.SetGCPercent(collectAt)
-	}
+	collectEarly()
 	r := &role{cfg: cfg, log: log, clock: clock.System, out: a.stdout, parts: newParts(log)}
 	if err := c.startAlone(a.ctx, r); err != nil {
 		return errors.Join(err, r.stop())

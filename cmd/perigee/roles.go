@@ -169,6 +169,7 @@ func (r *role) startAPI(ctx context.Context, m *member) (net.Listener, *admin.No
 	reg := admin.NewRegistry()
 	catalog.NewMetrics(reg, a.catalog)
 	registerWatch(reg, a.watcher)
+	upload.RegisterMetrics(reg, a.pub)
 	return ln, &admin.Node{Ready: a.ready, Metrics: reg}, nil
 }
 
@@ -215,6 +216,8 @@ func (a *api) build(ctx context.Context) (err error) {
 		Catalog: a.catalog, Outbox: a.outbox, Reader: reader, Writer: a.writer, Clock: r.clock, Log: r.log, Proof: proof,
 		BaseURL:     func(s object.SiteRecord) string { return urlBase(r.cfg.Zone, s) },
 		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload), FormResult: a.formResult,
+		UploadTTL: config.LongestUpload, Longest: config.LongestUpload,
+		CollectAfter: r.cfg.API.CollectAfter.Std(), CollectAgain: r.cfg.API.CollectAgain.Std(),
 		Progress: func(at upload.Progress) { a.console.Uploading(web.UploadProgress(at)) },
 	}
 	if public := r.cfg.Storage.PublicEndpoint; public != "" {
