@@ -284,14 +284,18 @@ func (c *Catalog) Expire(ctx context.Context, keep time.Duration) (total int64, 
 // expireBatch is how many rows one transaction of Expire deletes.
 const expireBatch = 1000
 
+const (
+	expireOnceQuery  = `DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created < $1 ORDER BY created LIMIT $2)`
+	expireAuditQuery = `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)`
+)
+
 func (s *server) expire(ctx context.Context, keep time.Duration) (int64, error) {
 	now := s.now()
-	n, err := s.expireRows(ctx, `DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created < $1 ORDER BY created LIMIT $2)`,
-		now.Add(-onceFor).UnixMicro())
+	n, err := s.expireRows(ctx, expireOnceQuery, now.Add(-onceFor).UnixMicro())
 	if err != nil || keep <= 0 {
 		return n, err
 	}
-	m, err := s.expireRows(ctx, `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)`, auditID(now.Add(-keep), false))
+	m, err := s.expireRows(ctx, expireAuditQuery, auditID(now.Add(-keep), false))
 	return n + m, err
 }
 

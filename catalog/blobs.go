@@ -200,9 +200,10 @@ func (s *server) insertClaim(ctx context.Context, tx *sql.Tx, c Claim) error {
 
 // claimHeld is Catalog.ClaimHeld of this server.
 func (s *server) claimHeld(ctx context.Context, site object.Site, hash object.Hash) (Claim, error) {
-	return s.claimReferred(ctx, hash,
-		`SELECT blob FROM refs WHERE slot = $1 AND hash = $2 AND site = $3 ORDER BY path, version, blob LIMIT 1`, object.SlotOfHash(hash), hash.String(), site)
+	return s.claimReferred(ctx, hash, heldQuery, object.SlotOfHash(hash), hash.String(), site)
 }
+
+const heldQuery = `SELECT blob FROM refs WHERE slot = $1 AND hash = $2 AND site = $3 ORDER BY path, version, blob LIMIT 1`
 
 // claimVersion is Catalog.ClaimVersion of this server.
 func (s *server) claimVersion(ctx context.Context, p *object.Pointer) (Claim, error) {

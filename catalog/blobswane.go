@@ -149,6 +149,8 @@ type expired struct {
 	holder string
 }
 
+const expiredClaimsQuery = `SELECT hash, blob, holder FROM claims WHERE expires <= $1 ORDER BY expires LIMIT $2`
+
 func (s *server) expiredClaims(ctx context.Context, limit int) ([]expired, error) {
 	cs, err := collect(ctx, s.newest(), func(sc scanner) (e expired, err error) {
 		var hash string
@@ -157,7 +159,7 @@ func (s *server) expiredClaims(ctx context.Context, limit int) ([]expired, error
 		}
 		e.hash, err = object.ParseHash(hash)
 		return e, err
-	}, `SELECT hash, blob, holder FROM claims WHERE expires <= $1 ORDER BY expires LIMIT $2`, s.now().UnixMicro(), page(limit))
+	}, expiredClaimsQuery, s.now().UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list expired claims: %w", err)
 	}
@@ -191,7 +193,12 @@ func (r Ref) pointer() *object.Pointer {
 	return &object.Pointer{Site: r.Site, Path: r.Path, Version: r.Version, State: object.Live, Blob: r.Blob, Hash: r.Hash}
 }
 
-const refColumns = `SELECT blob, hash, site, path, version FROM refs`
+const (
+	refColumns  = `SELECT blob, hash, site, path, version FROM refs`
+	unsureQuery = refColumns + ` WHERE sure = 0 AND since <= $1 ORDER BY since LIMIT $2`
+	refsQuery   = refColumns + ` WHERE slot = $1 AND hash = $2 ORDER BY site, path, version LIMIT $3`
+	refsInQuery = refColumns + ` WHERE slot = $1 AND hash = $2 AND site = $4 ORDER BY site, path, version LIMIT $3`
+)
 
 func scanRef(sc scanner) (Ref, error) {
 	var r Ref
@@ -206,7 +213,7 @@ func scanRef(sc scanner) (Ref, error) {
 
 // unsureRefs is Catalog.UnsureRefs of this server.
 func (s *server) unsureRefs(ctx context.Context, before time.Time, limit int) ([]Ref, error) {
-	rs, err := collect(ctx, s.newest(), scanRef, refColumns+` WHERE sure = 0 AND since <= $1 ORDER BY since LIMIT $2`, before.UnixMicro(), page(limit))
+	rs, err := collect(ctx, s.newest(), scanRef, unsureQuery, before.UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list unsure references: %w", err)
 	}
@@ -234,13 +241,13 @@ const (
 	StandsNot      Standing = ""
 )
 
+const standingQuery = `SELECT 'recorded' FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4
+	UNION ALL SELECT 'reserved' FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 LIMIT 1`
+
 // standing says what there is of a version. Version and reservation are looked for in one statement: Commit replaces the one by the other.
 func (s *server) standing(ctx context.Context, site object.Site, path object.Path, v object.Version) (st Standing, err error) {
 	err = s.changeIn(ctx, fmt.Sprintf("look for version %s of %s of site %s", v, path, site), []unit{unitOfPath(site, path)}, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx,
-			`SELECT 'recorded' FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4
-			UNION ALL SELECT 'reserved' FROM reservations WHERE slot = $1 AND site = $2 AND path = $3 AND version = $4 LIMIT 1`,
-			object.SlotOf(site, path), site, path, v).Scan(&st)
+		return tx.QueryRowContext(ctx, standingQuery, object.SlotOf(site, path), site, path, v).Scan(&st)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return StandsNot, nil
@@ -248,10 +255,16 @@ func (s *server) standing(ctx context.Context, site object.Site, path object.Pat
 	return st, err
 }
 
+const (
+	waningQuery      = `SELECT ` + blobColumns + ` FROM blobs WHERE state <> 'live' AND since <= $2 AND state = $1 ORDER BY since LIMIT $3`
+	blobsAtQuery     = `SELECT ` + blobColumns + ` FROM blobs WHERE blob = $1`
+	namingQuery      = `SELECT pointer FROM versions WHERE blob = $1 AND blob <> '' LIMIT 10`
+	countWaningQuery = `SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE state <> 'live' GROUP BY state`
+)
+
 // waningBlobs is Catalog.WaningBlobs of this server.
 func (s *server) waningBlobs(ctx context.Context, state BlobState, before time.Time, limit int) ([]Blob, error) {
-	bs, err := collect(ctx, s.newest(), scanBlob, `SELECT `+blobColumns+` FROM blobs WHERE state <> 'live' AND since <= $2 AND state = $1 ORDER BY since LIMIT $3`,
-		state, before.UnixMicro(), page(limit))
+	bs, err := collect(ctx, s.newest(), scanBlob, waningQuery, state, before.UnixMicro(), page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list %s blobs: %w", state, err)
 	}
@@ -287,7 +300,7 @@ func (s *server) moveBlob(ctx context.Context, seen Blob, to BlobState) (now Blo
 
 // blobsAt returns the rows of a key, of which some may belong to a slot that is elsewhere.
 func (s *server) blobsAt(ctx context.Context, key object.Key) ([]Blob, error) {
-	bs, err := collect(ctx, s.newest(), scanBlob, `SELECT `+blobColumns+` FROM blobs WHERE blob = $1`, key)
+	bs, err := collect(ctx, s.newest(), scanBlob, blobsAtQuery, key)
 	if err != nil {
 		return nil, fmt.Errorf("look for blob %s: %w", key, err)
 	}
@@ -316,7 +329,7 @@ func (s *server) usersOf(ctx context.Context, b Blob, site object.Site) (here, e
 
 // naming returns pointers of versions and reservations that name a blob, some if there are many. There are never more than a few reservations: they are all looked at.
 func (s *server) naming(ctx context.Context, key object.Key) ([]object.Pointer, error) {
-	ps, err := collect(ctx, s.newest(), scanPointer, `SELECT pointer FROM versions WHERE blob = $1 AND blob <> '' LIMIT 10`, key)
+	ps, err := collect(ctx, s.newest(), scanPointer, namingQuery, key)
 	if err == nil && len(ps) == 0 {
 		ps, err = collect(ctx, s.newest(), scanPointer, `SELECT pointer FROM reservations WHERE pointer LIKE '%"' || $1 || '"%'`, key)
 	}
@@ -328,12 +341,12 @@ func (s *server) naming(ctx context.Context, key object.Key) ([]object.Pointer, 
 
 // refsOf is Catalog.RefsOf of this server.
 func (s *server) refsOf(ctx context.Context, hash object.Hash, site object.Site, limit int) (rs []Ref, err error) {
-	query, args := refColumns+` WHERE slot = $1 AND hash = $2`, []any{object.SlotOfHash(hash), hash.String(), page(limit)}
+	query, args := refsQuery, []any{object.SlotOfHash(hash), hash.String(), page(limit)}
 	if site != "" {
-		query, args = query+` AND site = $4`, append(args, site)
+		query, args = refsInQuery, append(args, site)
 	}
 	err = s.changeBlob(ctx, "list references to "+hash.String(), hash, func(tx *sql.Tx) (err error) {
-		rs, err = collect(ctx, tx, scanRef, query+` ORDER BY site, path, version LIMIT $3`, args...)
+		rs, err = collect(ctx, tx, scanRef, query, args...)
 		return err
 	})
 	return rs, err
@@ -355,7 +368,7 @@ func (s *server) countWaning(ctx context.Context) ([]stateCounts, error) {
 	rows, err := collect(ctx, s.newest(), func(sc scanner) (r stateCounts, err error) {
 		err = sc.Scan(&r.state, &r.Blobs, &r.Bytes)
 		return r, err
-	}, `SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE state <> 'live' GROUP BY state`)
+	}, countWaningQuery)
 	if err != nil {
 		return nil, fmt.Errorf("count blobs: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 type movedTable struct {
 	name string
 	kind unitKind
-	// unit are the columns that name the unit of a row, key those of the primary key behind the slot.
+	// unit are the columns that name the unit of a row, key those that name the row within its slot, in the order of an index.
 	unit, key []string
 }
 
@@ -250,7 +250,7 @@ func (v *moving) compare(ctx context.Context) error {
 	for _, t := range movedTables() {
 		var n [2]int64
 		for i, s := range []*server{v.source, v.target} {
-			if err := s.newest().QueryRowContext(ctx, `SELECT COUNT(*) FROM `+t.name+` WHERE slot = $1`, v.slot).Scan(&n[i]); err != nil {
+			if err := s.newest().QueryRowContext(ctx, t.countQuery(), v.slot).Scan(&n[i]); err != nil {
 				return err
 			}
 		}
@@ -261,13 +261,19 @@ func (v *moving) compare(ctx context.Context) error {
 	return nil
 }
 
+// countQuery counts the rows of a slot, $1, and removeQuery deletes some of them.
+func (t movedTable) countQuery() string { return `SELECT COUNT(*) FROM ` + t.name + ` WHERE slot = $1` }
+
+func (t movedTable) removeQuery() string {
+	key := strings.Join(t.key, ", ")
+	return `DELETE FROM ` + t.name + ` WHERE slot = $1 AND (` + key + `) IN (SELECT ` + key + ` FROM ` + t.name +
+		` WHERE slot = $1 ORDER BY slot, ` + key + fmt.Sprintf(` LIMIT %d)`, copyBatch)
+}
+
 // removeRows deletes all rows that a slot has on a server, a few at a time. The server must have nothing to do with the slot any
 // more, or nothing yet but for the move of that number: each time that is looked at anew.
 func (s *server) removeRows(ctx context.Context, slot object.Slot, number int64) error {
 	for _, t := range movedTables() {
-		key := strings.Join(t.key, ", ")
-		query := `DELETE FROM ` + t.name + ` WHERE slot = $1 AND (` + key + `) IN (SELECT ` + key + ` FROM ` + t.name +
-			` WHERE slot = $1 ORDER BY slot, ` + key + fmt.Sprintf(` LIMIT %d)`, copyBatch)
 		for {
 			var n int64
 			err := s.change(ctx, "delete rows of a slot", func(tx *sql.Tx) error {
@@ -280,7 +286,7 @@ func (s *server) removeRows(ctx context.Context, slot object.Slot, number int64)
 				if err != nil && !errors.Is(err, sql.ErrNoRows) {
 					return err
 				}
-				res, err := tx.ExecContext(ctx, query, slot)
+				res, err := tx.ExecContext(ctx, t.removeQuery(), slot)
 				if err != nil {
 					return err
 				}

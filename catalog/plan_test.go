@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"database/sql"
 	"log/slog"
 	"strings"
 	"testing"
@@ -34,81 +33,40 @@ func TestQueriesUseIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for name, q := range indexedQueries() {
-		query := q.text
-		for _, step := range plan(t, c.members[0].server.read, query) {
-			if strings.Contains(step, "TEMP B-TREE") || strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") && !strings.HasPrefix(step, "SCAN v ") /* the few rows of a subquery */ {
-				t.Errorf("%s: %s", name, step)
-			}
-		}
-	}
+	testPlans(t, c)
 }
 
-// indexed is a query that must find what it needs by an index, with values of the types of its parameters.
-type indexed struct {
-	text string
-	args []any
-}
-
-// indexedQueries are all queries of the package, but for those of tables that are always small: slots, layout, servers, moves, runs.
-func indexedQueries() map[string]indexed {
-	qs := map[string]indexed{
-		"list":             {listQuery, []any{"www", "/a", "", 100}},
-		"list prefix":      {listPrefixQuery, []any{"www", "/a", "/", 100, "0"}},
-		"recent":           {recentQuery, []any{10, 0}},
-		"file":             {fileQuery, []any{1, "www", "/a"}},
-		"version":          {versionQuery, []any{1, "www", "/a", "v"}},
-		"versions":         {versionsQuery, []any{1, "www", "/a", "~", 10}},
-		"upload":           {uploadQuery, []any{1, "u"}},
-		"pending":          {rowColumns + ` WHERE position = '' ORDER BY id LIMIT $1`, []any{10}},
-		"rows":             {rowColumns + ` WHERE id > $1 ORDER BY id LIMIT $2`, []any{1, 10}},
-		"row":              {rowColumns + ` WHERE id = $1`, []any{1}},
-		"drained":          {drainedQuery, []any{1}},
-		"changed":          {changedQuery, []any{1, 10}},
-		"streamed":         {streamedQuery, []any{"h", 10, 1}},
-		"resumable":        {resumableQuery, []any{1, 10}},
-		"reference":        {`SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1`, []any{"b"}},
-		"reservation":      {reservationColumns + ` WHERE slot = $1 AND site = $2 AND path = $3`, []any{1, "www", "/a"}},
-		"sites":            {`SELECT record FROM sites WHERE site > $1 ORDER BY site LIMIT $2`, []any{"", 10}},
-		"host":             {`SELECT site FROM hosts WHERE host = $1`, []any{"h"}},
-		"purge":            {`SELECT id, site, request, created FROM purges WHERE id = $1`, []any{"p"}},
-		"change of a slot": {`SELECT state FROM slots WHERE slot = $1`, []any{1}},
-	}
-	values := map[string]any{"site": "www", "path": "/a", "version": "v", "id": "u"}
-	for _, m := range movedTables() {
-		after, ofUnit := []any{1}, []any{1}
-		for _, k := range m.key {
-			after = append(after, values[k])
-		}
-		for _, k := range m.unit {
-			ofUnit = append(ofUnit, values[k])
-		}
-		qs["copy of "+m.name] = indexed{m.pageQuery(len(m.key)), after}
-		qs["unit of "+m.name] = indexed{`SELECT * FROM ` + m.name + m.ofUnit(), ofUnit}
-		qs["count of "+m.name] = indexed{`SELECT COUNT(*) FROM ` + m.name + ` WHERE slot = $1`, []any{1}}
-	}
-	return qs
-}
-
-func plan(t *testing.T, db *sql.DB, query string) []string {
+// testPlans wants a plan of every query, without a fault.
+func testPlans(t *testing.T, c *Catalog) {
 	t.Helper()
-	args := make([]any, strings.Count(query, "$"))
-	for i := range args {
-		args[i] = ""
-	}
-	rows, err := db.Query(`EXPLAIN QUERY PLAN `+query, args...)
+	plans, err := c.Plans(t.Context())
 	if err != nil {
-		t.Fatalf("%s: %v", query, err)
+		t.Fatal(err)
 	}
-	defer rows.Close()
-	var steps []string
-	for rows.Next() {
-		var id, parent, unused int
-		var detail string
-		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+	for _, p := range plans {
+		if p.Fault != "" {
+			t.Errorf("%s: %s\n%s", p.Query, p.Fault, p.Steps)
+		}
+	}
+	if want := len(c.members[0].server.questions()); len(plans) != want || want == 0 {
+		t.Errorf("%d plans of %d queries", len(plans), want)
+	}
+}
+
+// TestPlansTellFaults: a query without an index is a fault, else the tests of plans could not fail.
+func TestPlansTellFaults(t *testing.T) {
+	c, err := OpenSQLite(t.Context(), Config{File: t.TempDir() + "/c.db", Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, text := range []string{`SELECT pointer FROM files WHERE etag = $1`, `SELECT path FROM versions WHERE site = $1 ORDER BY size`} {
+		p, err := c.members[0].server.plan(t.Context(), question{"bad", text, []any{"x"}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		steps = append(steps, detail)
+		if p.Fault == "" {
+			t.Errorf("%s: no fault in\n%s", text, p.Steps)
+		}
 	}
-	return steps
 }

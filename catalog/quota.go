@@ -275,11 +275,12 @@ func chargeOf(ctx context.Context, q querier, p *object.Pointer, cur *File) (cha
 	return ch, err
 }
 
+const keepsQuery = `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND blob = $4 LIMIT 1) AS one`
+
 // keepsBlob reports whether a version of the path has its bytes under blob.
 func keepsBlob(ctx context.Context, q querier, site object.Site, path object.Path, blob object.Key) (bool, error) {
 	var n int
-	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE slot = $1 AND site = $2 AND path = $3 AND blob = $4 LIMIT 1) AS one`,
-		object.SlotOf(site, path), site, path, blob).Scan(&n)
+	err := q.QueryRowContext(ctx, keepsQuery, object.SlotOf(site, path), site, path, blob).Scan(&n)
 	return n > 0, err
 }
 

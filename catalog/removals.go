@@ -90,6 +90,8 @@ func btoi(b bool) int {
 	return 0
 }
 
+const removalsQuery = `SELECT pointer, erase FROM removals ORDER BY since LIMIT $1`
+
 // removals is Catalog.Removals of this server.
 func (s *server) removals(ctx context.Context, limit int) ([]Removal, error) {
 	rs, err := collect(ctx, s.newest(), func(sc scanner) (Removal, error) {
@@ -103,7 +105,7 @@ func (s *server) removals(ctx context.Context, limit int) ([]Removal, error) {
 			return Removal{}, err
 		}
 		return Removal{*p, erase != 0}, nil
-	}, `SELECT pointer, erase FROM removals ORDER BY since LIMIT $1`, page(limit))
+	}, removalsQuery, page(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list removals: %w", err)
 	}
@@ -152,5 +154,5 @@ func (s *server) agedPaths(ctx context.Context, site object.Site, slot object.Sl
 }
 
 const agedQuery = `SELECT slots.state, aged.slot, aged.path FROM slots LEFT JOIN
-	(SELECT slot, path FROM versions WHERE slot = $1 AND site = $2 AND path > $3 GROUP BY slot, path HAVING COUNT(*) > 1 ORDER BY path LIMIT $4) AS aged
+	(SELECT slot, path FROM versions WHERE slot = $1 AND site = $2 AND path > $3 GROUP BY slot, path HAVING COUNT(*) > 1 ORDER BY slot, path LIMIT $4) AS aged
 	ON aged.slot = slots.slot WHERE slots.slot = $1`

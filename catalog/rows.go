@@ -247,7 +247,7 @@ func (s *server) enqueuePurge(ctx context.Context, site object.Site, r PurgeRequ
 // purge is Catalog.Purge of this server.
 func (s *server) purge(ctx context.Context, id string) (Purge, error) {
 	p, err := look(ctx, s, func(ctx context.Context, db database) (Purge, error) {
-		p, err := scanPurge(db.QueryRowContext(ctx, `SELECT id, site, request, created FROM purges WHERE id = $1`, id))
+		p, err := scanPurge(db.QueryRowContext(ctx, purgeColumns+` WHERE id = $1`, id))
 		return p, missing(err)
 	})
 	if err != nil {
@@ -272,16 +272,22 @@ func (c *Catalog) Purges(ctx context.Context, site object.Site, before PurgeMark
 	return ps, c.members[0].fault(err)
 }
 
+const (
+	purgeColumns  = `SELECT id, site, request, created FROM purges`
+	purgesQuery   = purgeColumns + ` WHERE (created, id) < ($1, $2) ORDER BY created DESC, id DESC LIMIT $3`
+	purgesInQuery = purgeColumns + ` WHERE (created, id) < ($1, $2) AND site = $4 ORDER BY created DESC, id DESC LIMIT $3`
+)
+
 func (s *server) purges(ctx context.Context, site object.Site, before PurgeMark, limit int) ([]Purge, error) {
 	created := int64(math.MaxInt64)
 	if !before.Created.IsZero() {
 		created = before.Created.UnixMicro()
 	}
-	query, args := `SELECT id, site, request, created FROM purges WHERE (created, id) < ($1, $2)`, []any{created, before.ID, page(limit)}
+	query, args := purgesQuery, []any{created, before.ID, page(limit)}
 	if site != "" {
-		query, args = query+` AND site = $4`, append(args, site)
+		query, args = purgesInQuery, append(args, site)
 	}
-	ps, err := collect(ctx, s.read, scanPurge, query+` ORDER BY created DESC, id DESC LIMIT $3`, args...)
+	ps, err := collect(ctx, s.read, scanPurge, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list purges: %w", err)
 	}

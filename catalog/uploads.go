@@ -173,10 +173,12 @@ func scanUpload(s scanner) (Upload, error) {
 	return u, nil
 }
 
+const referencedQuery = `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`
+
 // referenced is Catalog.Referenced of this server.
 func (s *server) referenced(ctx context.Context, blob object.Key) (bool, error) {
 	n, err := fromPrimary(ctx, s, func(ctx context.Context, db database) (n int, err error) {
-		err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM versions WHERE blob = $1 AND blob <> '' LIMIT 1) AS one`, blob).Scan(&n)
+		err = db.QueryRowContext(ctx, referencedQuery, blob).Scan(&n)
 		return n, err
 	})
 	if err != nil {

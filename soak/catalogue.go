@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log"
 	"log/slog"
@@ -25,7 +27,8 @@ import (
 const fewRows = 10_000
 
 // catalogue measures the same questions and changes of a small catalogue and of a large one, on both databases: what depends on how
-// much there is must not show. The two are asked in turn, so that whatever else the machine does falls on both.
+// much there is must not show. The two are asked in turn, so that whatever else the machine does falls on both. It is done in rounds,
+// whose medians count, after one that warms up. At the end the large one must answer every query by an index.
 func catalogue(o options) (string, error) {
 	dir, err := os.MkdirTemp("", "soak-catalogue-")
 	if err != nil {
@@ -37,6 +40,9 @@ func catalogue(o options) (string, error) {
 		name string
 		open func(context.Context, string, int) (*stock, error)
 	}{{"SQLite", openFile}, {"PostgreSQL", openServer}} {
+		if o.only != "" && o.only != kind.name {
+			continue
+		}
 		part, err := compare(o, filepath.Join(dir, kind.name), kind.open)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", kind.name, err)
@@ -51,6 +57,7 @@ func catalogue(o options) (string, error) {
 type stock struct {
 	*catalog.Catalog
 	files int
+	size  int64 // bytes of the database
 	end   func() error
 	fresh int // paths that were published since
 }
@@ -73,7 +80,7 @@ func fillStock(ctx context.Context, t bulk.Target, files int, cfg catalog.Config
 	err = bulk.Fill(ctx, t, stockSite, files, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), func(n int) {
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
-			log.Printf("%d of %d rows", 2*n, 2*files)
+			log.Printf("%d rows", n)
 		}
 	})
 	if err != nil {
@@ -91,27 +98,58 @@ func openFile(ctx context.Context, dir string, files int) (*stock, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stock{Catalog: c, files: files, end: c.Close}, nil
+	s := &stock{Catalog: c, files: files, end: c.Close}
+	s.size, err = readWhole(file)
+	return s, err
 }
 
-func openServer(ctx context.Context, dir string, files int) (*stock, error) {
-	settings := map[string]string{"max_wal_size": "4GB"}
-	if files > 100_000 { // a quarter of a machine's memory, as PostgreSQL advises: so that all is in it
-		settings["shared_buffers"], settings["maintenance_work_mem"] = "6GB", "1GB"
+// readWhole reads a file into the system's memory: a catalogue in use is there.
+func readWhole(file string) (int64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
 	}
-	s, err := pgserver.Start(ctx, pgserver.Config{Durable: true, Settings: settings})
+	defer f.Close()
+	return io.Copy(io.Discard, f)
+}
+
+// openServer starts a server with PostgreSQL's own settings, but for one: a filling writes more than a day's log.
+func openServer(ctx context.Context, dir string, files int) (*stock, error) {
+	s, err := pgserver.Start(ctx, pgserver.Config{Durable: true, Settings: map[string]string{
+		"shared_buffers": "128MB", "max_wal_size": "4GB", "maintenance_work_mem": "512MB",
+	}})
 	if err != nil {
 		return nil, err
 	}
-	dsn, err := s.CreateDatabase(ctx, "stock")
-	var c *catalog.Catalog
+	const name = "stock"
+	dsn, err := s.CreateDatabase(ctx, name)
+	st := &stock{files: files, end: s.Remove}
 	if err == nil {
-		c, err = fillStock(ctx, bulk.Target{Postgres: dsn}, files, catalog.Config{Postgres: catalog.Postgres{DSN: dsn}}, catalog.OpenPostgres)
+		st.Catalog, err = fillStock(ctx, bulk.Target{Postgres: dsn}, files, catalog.Config{Postgres: catalog.Postgres{DSN: dsn}}, catalog.OpenPostgres)
+	}
+	if err == nil {
+		st.end = func() error { return errors.Join(st.Close(), s.Remove()) }
+		st.size, err = warmServer(ctx, s, name)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.Remove())
+		return nil, errors.Join(err, st.end())
 	}
-	return &stock{Catalog: c, files: files, end: func() error { return errors.Join(c.Close(), s.Remove()) }}, nil
+	return st, nil
+}
+
+// warmServer reads a database into the system's memory and returns its size in bytes.
+func warmServer(ctx context.Context, s *pgserver.Server, name string) (size int64, err error) {
+	err = s.Exec(ctx, name, `CREATE EXTENSION pg_prewarm`, `SELECT SUM(pg_prewarm(oid, 'read')) FROM pg_class WHERE relkind IN ('r', 'i') AND relpersistence = 'p'`)
+	if err != nil {
+		return 0, err
+	}
+	db, err := sql.Open("pgx", s.DSN(name))
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.QueryRowContext(ctx, `SELECT pg_database_size(current_database())`).Scan(&size)
+	return size, err
 }
 
 // compare fills a small and a large catalogue and measures both.
@@ -119,39 +157,71 @@ func compare(o options, dir string, open func(context.Context, string, int) (*st
 	ctx := context.Background()
 	var both [2]*stock
 	began := time.Now()
-	for i, files := range []int{min(fewRows, o.rows) / 2, o.rows / 2} {
-		if both[i], err = open(ctx, fmt.Sprintf("%s-%d", dir, i), files); err != nil {
+	for i, rows := range []int{min(fewRows, o.rows), o.rows} {
+		if both[i], err = open(ctx, fmt.Sprintf("%s-%d", dir, i), bulk.Files(rows)); err != nil {
 			return "", err
 		}
 		defer func() { err = errors.Join(err, both[i].end()) }()
 	}
-	filled := time.Since(began)
+	out := []string{fmt.Sprintf("of %d and of %d rows (%d files, %.1f GB, filled in %v), medians of %d rounds of %d",
+		min(fewRows, o.rows), o.rows, both[1].files, float64(both[1].size)/1e9, time.Since(began).Round(time.Second), o.rounds, o.times)}
 	rng := o.random()
-	var out []string
 	for _, op := range []struct {
 		name string
 		do   func(*stock, context.Context, *rand.Rand) error
 	}{{"list", (*stock).list}, {"look-up", (*stock).lookUp}, {"upload", (*stock).upload}} {
+		line, err := measure(o, both, func(s *stock) error { return op.do(s, ctx, rng) })
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", op.name, err)
+		}
+		log.Print(op.name, " ", line)
+		out = append(out, op.name+" "+line)
+	}
+	n, err := both[1].planned(ctx)
+	return fmt.Sprintf("%s; all of %d queries by an index", strings.Join(out, ", "), n), err
+}
+
+// measure does the same to both in turn, in rounds, and tells p50 and p99 and how much they are in the large one of those in the small.
+func measure(o options, both [2]*stock, do func(*stock) error) (string, error) {
+	at := [2]float64{0.5, 0.99}
+	var rounds [2][2][]time.Duration // of a quantile, of a stock
+	for round := range 1 + o.rounds {
 		var took [2][]time.Duration
-		for n := range o.times + o.times/10 {
+		for range o.times {
 			for i, s := range both {
 				began := time.Now()
-				if err := op.do(s, ctx, rng); err != nil {
-					return "", fmt.Errorf("%s: %w", op.name, err)
+				if err := do(s); err != nil {
+					return "", err
 				}
-				if n >= o.times/10 { // the first ones warm up
-					took[i] = append(took[i], time.Since(began))
-				}
+				took[i] = append(took[i], time.Since(began))
 			}
 		}
-		line := op.name
-		for _, at := range []float64{0.5, 0.99} {
-			small, large := quantile(took[0], at), quantile(took[1], at)
-			line += fmt.Sprintf(" p%.0f %v and %v (×%.2f)", 100*at, small.Round(time.Microsecond), large.Round(time.Microsecond), float64(large)/float64(small))
+		if round == 0 { // it warms up
+			continue
 		}
-		out = append(out, line)
+		for q := range at {
+			for i := range both {
+				rounds[q][i] = append(rounds[q][i], quantile(took[i], at[q]))
+			}
+		}
 	}
-	return fmt.Sprintf("of %d and of %d rows (filled in %v), %d times each: %s", 2*both[0].files, 2*both[1].files, filled.Round(time.Second), o.times, strings.Join(out, ", ")), nil
+	var parts []string
+	for q := range at {
+		small, large := quantile(rounds[q][0], 0.5), quantile(rounds[q][1], 0.5)
+		parts = append(parts, fmt.Sprintf("p%.0f %v and %v (×%.2f)", 100*at[q], small.Round(time.Microsecond), large.Round(time.Microsecond), float64(large)/float64(small)))
+	}
+	return strings.Join(parts, " "), nil
+}
+
+// planned makes sure that every query is answered by an index, and returns how many there are.
+func (s *stock) planned(ctx context.Context) (int, error) {
+	plans, err := s.Plans(ctx)
+	for _, p := range plans {
+		if p.Fault != "" {
+			err = errors.Join(err, fmt.Errorf("the query %q has no index: %s\n%s", p.Query, p.Fault, p.Steps))
+		}
+	}
+	return len(plans), err
 }
 
 func quantile(ds []time.Duration, at float64) time.Duration {
@@ -161,12 +231,16 @@ func quantile(ds []time.Duration, at float64) time.Duration {
 
 // list asks for a page of a hundred files from a place anywhere.
 func (s *stock) list(ctx context.Context, rng *rand.Rand) error {
-	n := rng.IntN(s.files)
-	files, err := s.ListFiles(ctx, stockSite, "", bulk.Path(n), 100)
-	if err == nil && len(files) == 0 && n%997 < 996 { // the last directory is at the end of the list
-		err = fmt.Errorf("nothing is listed behind %s: %w", bulk.Path(n), fs.ErrInvalid)
+	n := rng.IntN(s.files - 1)
+	path, next := bulk.Path(n), bulk.Path(n+1)
+	files, err := s.ListFiles(ctx, stockSite, "", path, 100)
+	if err != nil || filepath.Dir(string(path)) != filepath.Dir(string(next)) {
+		return err
 	}
-	return err
+	if len(files) == 0 || files[0].Pointer.Path != next {
+		return fmt.Errorf("%s is not listed behind %s: %w", next, path, fs.ErrInvalid)
+	}
+	return nil
 }
 
 // lookUp asks for a file.

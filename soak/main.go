@@ -31,6 +31,8 @@ type options struct {
 	cycles       int
 	objects      int
 	rows, times  int
+	rounds       int
+	only         string
 	clients      int
 	megabytes    int
 	slow         time.Duration
@@ -44,8 +46,10 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the random choices")
 	flag.IntVar(&o.cycles, "cycles", 50, "of crash, damage and uploads")
 	flag.IntVar(&o.objects, "objects", 5_000_000, "of objects")
-	flag.IntVar(&o.rows, "rows", 10_000_000, "of catalogue: rows of files and versions together")
-	flag.IntVar(&o.times, "times", 3000, "how often catalogue measures each thing")
+	flag.IntVar(&o.rows, "rows", 10_000_000, "of catalogue: rows of files, versions, blobs and references together")
+	flag.IntVar(&o.times, "times", 1000, "how often catalogue measures each thing in a round")
+	flag.IntVar(&o.rounds, "rounds", 5, "of catalogue")
+	flag.StringVar(&o.only, "only", "", "SQLite or PostgreSQL, of catalogue; both when empty")
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
@@ -58,7 +62,7 @@ func main() {
 		"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads, "catalogue": catalogue,
 	}[name]
 	if !ok {
-		log.Fatal("usage: soak crash|damage|objects|herd|uploads|catalogue [-seed N] [-cycles N] [-objects N] [-clients N] [-rows N]")
+		log.Fatal("usage: soak crash|damage|objects|herd|uploads|catalogue [-seed N] [-cycles N] [-objects N] [-clients N] [-rows N] [-times N] [-rounds N] [-only SQLite|PostgreSQL]")
 	}
 	log.Printf("soak %s, seed %d", name, o.seed)
 	result, err := proof(o)

@@ -1,16 +1,18 @@
 // Package bulk fills the tables of a catalogue with files that nobody published: what proofs at size stand on. Publishing
 // them one by one would take days.
 //
-// It writes what package catalog would have written for files that were published once each, but for what only matters on
-// the way: no rows of the outbox, no reservations, no uploads. It knows the tables, so it breaks when they change; its test
-// says so. It is no way to bring files into a catalogue that is in use: nothing of them is in the bucket.
+// It writes what package catalog would have written for files that were published once each: the file, its version, its blob
+// and the reference between them. It leaves out what only matters on the way, reservations and uploads, and what is appended
+// and found by its number, the outbox. It knows the tables, so it breaks when they change; its test says so. It is no way to bring files into a catalogue that is in use: nothing of them is in the bucket.
 //
 // Fill is one long call. While it runs the catalogue must not be open. After an error the tables are of no use.
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,31 +32,76 @@ type Target struct {
 	Postgres string // a DSN
 }
 
-// Path is the path of file number n.
-func Path(n int) object.Path { return object.Path(fmt.Sprintf("/d%04d/file-%08d.bin", n%997, n)) }
+// perFolder is how many files a folder has.
+const perFolder = 500
+
+// Path is the path of file number n. Files are published a folder at a time, in the order of their names, and folders in no order.
+func Path(n int) object.Path {
+	return object.Path(fmt.Sprintf("/d%08x/file-%03d.bin", folder(n/perFolder), n%perFolder))
+}
+
+// folder is what folder number n is named by: no other folder's, and behind which other one it comes is as good as random.
+func folder(n int) uint32 { return uint32(n) * 2654435761 }
+
+// rowsPerFile is how many rows Fill writes for a file.
+const rowsPerFile = 4
+
+// Files is how many files have so many rows.
+func Files(rows int) int { return rows / rowsPerFile }
 
 // file is what the tables have of a file.
 type file struct {
-	slot    object.Slot
-	path    object.Path
-	version object.Version
-	blob    object.Key
-	size    int64 // bytes
+	object.Pointer
 	pointer string
 }
 
 // made returns file number n of a site, one of many that were published one after the other since start.
 func made(site object.Site, n int, start time.Time) file {
 	at := start.Add(time.Duration(n) * 100 * time.Microsecond)
-	h := object.HashOf([]byte(Path(n)))
+	h := hashOf(n)
 	p := object.Pointer{
 		Format: 1, Site: site, Path: Path(n), Version: object.NextVersion(at, 0, ""), State: object.Live, Hash: h, Root: h, Size: int64(1000 + n%1000),
 		Blob: object.BlobKey(h), ContentType: "application/octet-stream", Modified: at.Truncate(time.Second).UTC(),
 	}
-	return file{object.SlotOf(site, p.Path), p.Path, p.Version, p.Blob, p.Size, string(object.MarshalPointer(&p))}
+	return file{p, string(object.MarshalPointer(&p))}
 }
 
-// Fill writes n files of a site, with one version each: 2n rows. said, if set, is told now and then how many files are written.
+// hashOf is that of the bytes of file number n.
+func hashOf(n int) object.Hash { return object.HashOf([]byte(Path(n))) }
+
+// table is one of those that are filled, with a row for each file.
+type table struct {
+	name    string
+	columns []string
+	row     func(file) []any
+}
+
+var (
+	files = table{"files", []string{"slot", "site", "path", "version", "state", "etag", "pointer"}, func(f file) []any {
+		return []any{int64(object.SlotOf(f.Site, f.Path)), string(f.Site), string(f.Path), string(f.Version), string(f.State), `"e"`, f.pointer}
+	}}
+	versions = table{"versions", []string{"slot", "site", "path", "version", "blob", "size", "pointer", "entry"}, func(f file) []any {
+		return []any{int64(object.SlotOf(f.Site, f.Path)), string(f.Site), string(f.Path), string(f.Version), string(f.Blob), f.Size, f.pointer, "none"}
+	}}
+	blobs = table{"blobs", []string{"slot", "hash", "blob", "root", "size", "state", "since"}, func(f file) []any {
+		return []any{int64(object.SlotOfHash(f.Hash)), f.Hash.String(), string(f.Blob), f.Root.String(), f.Size, "live", int64(0)}
+	}}
+	refs = table{"refs", []string{"slot", "hash", "blob", "site", "path", "version", "sure", "since"}, func(f file) []any {
+		return []any{int64(object.SlotOfHash(f.Hash)), f.Hash.String(), string(f.Blob), string(f.Site), string(f.Path), string(f.Version), int64(1), int64(0)}
+	}}
+)
+
+// tables are the names of all of them, as a list of SQL.
+const tables = `('files', 'versions', 'blobs', 'refs')`
+
+// pass is one way through all files.
+type pass struct {
+	tables []table
+	// order are the numbers of the files as they are written, nil for the order in which they were published.
+	order func(n int) []int32
+}
+
+// Fill writes n files of a site, 4n rows. said, if set, is told now and then how many rows are written.
 func Fill(ctx context.Context, t Target, site object.Site, n int, start time.Time, said func(int)) error {
 	db, err := t.open()
 	if err != nil {
@@ -65,55 +112,84 @@ func Fill(ctx context.Context, t Target, site object.Site, n int, start time.Tim
 	if t.Postgres != "" {
 		w = &postgresWriter{db: db}
 	}
-	// Rows come in the order of the primary key, and the other indexes are made when all are there.
+	// The indexes are made when all rows are there.
 	indexes, err := w.dropIndexes(ctx)
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}
-	const batch = 20_000
-	order := ordered(site, n)
-	for from := 0; from < n; from += batch {
-		files := make([]file, 0, batch)
-		for _, i := range order[from:min(n, from+batch)] {
-			files = append(files, made(site, int(i), start))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	written := 0
+	for _, p := range w.passes() {
+		for batch := range batches(ctx, site, n, start, p) {
+			if err := w.write(ctx, p.tables, batch); err != nil {
+				return fmt.Errorf("fill: %w", err)
+			}
+			if written += len(batch) * len(p.tables); said != nil {
+				said(written)
+			}
 		}
-		if err := w.write(ctx, site, files); err != nil {
-			return fmt.Errorf("fill: %w", err)
-		}
-		if said != nil {
-			said(from + len(files))
-		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("fill: %w", err)
 	}
 	for _, statement := range append(indexes, w.last()...) {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("fill: %s: %w", statement, err)
 		}
 	}
-	// A catalogue in use has in memory what is used. Without the extension it is read when it is first asked for.
-	for _, statement := range w.warm() {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return nil
-		}
-	}
 	return nil
 }
 
-// ordered returns the numbers 0 to n-1 in the order of their files' slots and paths.
-func ordered(site object.Site, n int) []int32 {
-	slots := make([]object.Slot, n)
-	out := make([]int32, n)
-	for i := range out {
-		slots[i], out[i] = object.SlotOf(site, Path(i)), int32(i)
-	}
-	slices.SortFunc(out, func(a, b int32) int {
-		if d := int(slots[a]) - int(slots[b]); d != 0 {
-			return d
+// batches makes n files in the order of a pass, while those before are written. The channel is closed after the last one, or when
+// ctx has ended.
+func batches(ctx context.Context, site object.Site, n int, start time.Time, p pass) <-chan []file {
+	const size = 20_000
+	out := make(chan []file, 1)
+	go func() {
+		defer close(out)
+		var order []int32
+		if p.order != nil {
+			order = p.order(n)
 		}
-		if d := int(a)%997 - int(b)%997; d != 0 { // the order of Path
-			return d
+		for from := 0; from < n; from += size {
+			batch := make([]file, min(size, n-from))
+			for i := range batch {
+				number := from + i
+				if order != nil {
+					number = int(order[number])
+				}
+				batch[i] = made(site, number, start)
+			}
+			select {
+			case out <- batch:
+			case <-ctx.Done():
+				return
+			}
 		}
-		return int(a) - int(b)
+	}()
+	return out
+}
+
+// byPath is the order of paths.
+func byPath(n int) []int32 {
+	return sorted(n, func(i int) uint64 { return uint64(folder(i/perFolder))<<32 | uint64(i%perFolder) })
+}
+
+// byHash is that of the blobs' slots and hashes, as far as the first eight bytes tell.
+func byHash(n int) []int32 {
+	return sorted(n, func(i int) uint64 {
+		h := hashOf(i)
+		return binary.BigEndian.Uint64(h[:8])
 	})
+}
+
+func sorted(n int, by func(int) uint64) []int32 {
+	keys, out := make([]uint64, n), make([]int32, n)
+	for i := range out {
+		keys[i], out[i] = by(i), int32(i)
+	}
+	slices.SortFunc(out, func(a, b int32) int { return cmp.Compare(keys[a], keys[b]) })
 	return out
 }
 
@@ -133,47 +209,34 @@ func (t Target) open() (*sql.DB, error) {
 
 // writer is what the databases do differently.
 type writer interface {
-	// dropIndexes drops all indexes of files and versions but the primary keys, and returns how to make them again.
+	// dropIndexes drops those indexes of the tables that may be dropped, and returns how to make them again.
 	dropIndexes(ctx context.Context) ([]string, error)
-	write(ctx context.Context, site object.Site, files []file) error
-	// last are the statements that end the filling, warm those that bring the tables into memory, if they can.
+	passes() []pass
+	write(ctx context.Context, into []table, files []file) error
+	// last are the statements that end the filling.
 	last() []string
-	warm() []string
 }
 
-var (
-	fileColumns    = []string{"slot", "site", "path", "version", "state", "etag", "pointer"}
-	versionColumns = []string{"slot", "site", "path", "version", "blob", "size", "pointer", "entry"}
-)
-
-func fileRow(site object.Site, f file) []any {
-	return []any{int64(f.slot), string(site), string(f.path), string(f.version), string(object.Live), `"e"`, f.pointer}
-}
-
-func versionRow(site object.Site, f file) []any {
-	return []any{int64(f.slot), string(site), string(f.path), string(f.version), string(f.blob), f.size, f.pointer, "none"}
-}
-
-// drop drops the indexes that a query names, with the statement that makes them.
+// drop runs the statements of the first column of a query, which drop indexes, and returns those of the second, which make them again.
 func drop(ctx context.Context, db *sql.DB, query string) ([]string, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var names, again []string
+	var drops, again []string
 	for rows.Next() {
-		var name, statement string
-		if err := rows.Scan(&name, &statement); err != nil {
+		var drop, statement string
+		if err := rows.Scan(&drop, &statement); err != nil {
 			return nil, err
 		}
-		names, again = append(names, name), append(again, statement)
+		drops, again = append(drops, drop), append(again, statement)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if _, err := db.ExecContext(ctx, `DROP INDEX `+name); err != nil {
+	for _, statement := range drops {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return nil, err
 		}
 	}
@@ -183,26 +246,27 @@ func drop(ctx context.Context, db *sql.DB, query string) ([]string, error) {
 type sqliteWriter struct{ db *sql.DB }
 
 func (w *sqliteWriter) dropIndexes(ctx context.Context) ([]string, error) {
-	return drop(ctx, w.db, `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('files', 'versions') AND sql IS NOT NULL`)
+	return drop(ctx, w.db, `SELECT 'DROP INDEX ' || name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN `+tables+` AND sql IS NOT NULL`)
 }
 
-func (w *sqliteWriter) write(ctx context.Context, site object.Site, files []file) error {
+// passes go through the files in the order of the keys, in which the rows lie however they come.
+func (w *sqliteWriter) passes() []pass {
+	return []pass{{[]table{files, versions}, byPath}, {[]table{blobs, refs}, byHash}}
+}
+
+func (w *sqliteWriter) write(ctx context.Context, into []table, files []file) error {
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // does nothing after the commit
-	for _, t := range []struct {
-		name    string
-		columns []string
-		row     func(object.Site, file) []any
-	}{{"files", fileColumns, fileRow}, {"versions", versionColumns, versionRow}} {
+	for _, t := range into {
 		st, err := tx.PrepareContext(ctx, `INSERT INTO `+t.name+` (`+strings.Join(t.columns, ", ")+`) VALUES (?`+strings.Repeat(", ?", len(t.columns)-1)+`)`)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			if _, err := st.ExecContext(ctx, t.row(site, f)...); err != nil {
+			if _, err := st.ExecContext(ctx, t.row(f)...); err != nil {
 				return errors.Join(err, st.Close())
 			}
 		}
@@ -213,18 +277,25 @@ func (w *sqliteWriter) write(ctx context.Context, site object.Site, files []file
 	return tx.Commit()
 }
 
-func (w *sqliteWriter) last() []string { return []string{`ANALYZE`, `PRAGMA wal_checkpoint(TRUNCATE)`} }
-
-func (w *sqliteWriter) warm() []string { return nil }
+// last gathers no statistics: a catalogue in use has none either, and its queries are to be planned as there.
+func (w *sqliteWriter) last() []string { return []string{`PRAGMA wal_checkpoint(TRUNCATE)`} }
 
 type postgresWriter struct{ db *sql.DB }
 
 func (w *postgresWriter) dropIndexes(ctx context.Context) ([]string, error) {
-	return drop(ctx, w.db, `SELECT i.indexname, replace(i.indexdef, ' ON ONLY ', ' ON ') FROM pg_indexes AS i WHERE i.schemaname = current_schema() AND i.tablename IN ('files', 'versions')
-		AND NOT EXISTS (SELECT 1 FROM pg_constraint AS c WHERE c.conname = i.indexname)`)
+	return drop(ctx, w.db, `SELECT CASE WHEN c.oid IS NULL THEN 'DROP INDEX ' || i.indexname ELSE 'ALTER TABLE ' || i.tablename || ' DROP CONSTRAINT ' || i.indexname END,
+		CASE WHEN c.oid IS NULL THEN replace(i.indexdef, ' ON ONLY ', ' ON ')
+		ELSE 'ALTER TABLE ' || i.tablename || ' ADD CONSTRAINT ' || i.indexname || ' ' || pg_get_constraintdef(c.oid) END
+		FROM pg_indexes AS i LEFT JOIN pg_constraint AS c ON c.conname = i.indexname AND c.conrelid = i.tablename::regclass
+		WHERE i.schemaname = current_schema() AND i.tablename IN `+tables)
 }
 
-func (w *postgresWriter) write(ctx context.Context, site object.Site, files []file) error {
+// passes go through the files once, as they were published: rows lie as they were written.
+func (w *postgresWriter) passes() []pass {
+	return []pass{{tables: []table{files, versions, blobs, refs}}}
+}
+
+func (w *postgresWriter) write(ctx context.Context, into []table, files []file) error {
 	c, err := w.db.Conn(ctx)
 	if err != nil {
 		return err
@@ -232,12 +303,8 @@ func (w *postgresWriter) write(ctx context.Context, site object.Site, files []fi
 	defer c.Close()
 	return c.Raw(func(driver any) error {
 		conn := driver.(*stdlib.Conn).Conn()
-		for _, t := range []struct {
-			name    string
-			columns []string
-			row     func(object.Site, file) []any
-		}{{"files", fileColumns, fileRow}, {"versions", versionColumns, versionRow}} {
-			_, err := conn.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromSlice(len(files), func(i int) ([]any, error) { return t.row(site, files[i]), nil }))
+		for _, t := range into {
+			_, err := conn.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromSlice(len(files), func(i int) ([]any, error) { return t.row(files[i]), nil }))
 			if err != nil {
 				return err
 			}
@@ -247,10 +314,5 @@ func (w *postgresWriter) write(ctx context.Context, site object.Site, files []fi
 }
 
 func (w *postgresWriter) last() []string {
-	return []string{`VACUUM ANALYZE files`, `VACUUM ANALYZE versions`}
-}
-
-func (w *postgresWriter) warm() []string {
-	return []string{`CREATE EXTENSION IF NOT EXISTS pg_prewarm`,
-		`SELECT SUM(pg_prewarm(oid)) FROM pg_class WHERE relkind IN ('r', 'i') AND (relname LIKE 'files%' OR relname LIKE 'versions%')`}
+	return []string{`VACUUM ANALYZE files`, `VACUUM ANALYZE versions`, `VACUUM ANALYZE blobs`, `VACUUM ANALYZE refs`}
 }

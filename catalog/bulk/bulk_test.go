@@ -89,6 +89,14 @@ func check(t *testing.T, c *catalog.Catalog) {
 	if err != nil || len(newest) != 2 || newest[0].Pointer.Path != bulk.Path(files-1) || newest[1].Pointer.Path != bulk.Path(files-2) {
 		t.Errorf("newest %+v, %v", newest, err)
 	}
+	// Without a reference the collector would delete the blob, without a row it would be claimed as new.
+	last := newest[0].Pointer
+	if refs, err := c.RefsOf(t.Context(), last.Hash, "www", 0); err != nil || len(refs) != 1 || refs[0].Path != last.Path || refs[0].Blob != last.Blob {
+		t.Errorf("references of the last file's hash: %+v, %v", refs, err)
+	}
+	if b, err := c.Blob(t.Context(), last.Blob); err != nil || b.State != catalog.BlobLive || b.Size != last.Size {
+		t.Errorf("the last file's blob: %+v, %v", b, err)
+	}
 	// The filled are files like any other.
 	path := bulk.Path(7)
 	old, err := c.File(t.Context(), "www", path)

@@ -72,8 +72,10 @@ CREATE TABLE hosts (
 	site TEXT COLLATE "C" NOT NULL REFERENCES sites (site)
 );
 
--- The head of every path that was ever published, tombstones included. The slot follows from site and path; it leads every
--- key, so that a slot lies together and can be moved.
+-- The head of every path that was ever published, tombstones included. The slot follows from site and path, and is in the keys
+-- because the tables are partitioned by it; an index in the order of slots finds the rows that move. Rows lie as they were
+-- written, which for a folder that was published at once is the order in which it is listed; the room that is left in each page
+-- (fillfactor) is for rows that are written anew, so that they stay where they were.
 CREATE TABLE files (
 	slot    BIGINT NOT NULL,
 	site    TEXT COLLATE "C" NOT NULL,
@@ -82,18 +84,19 @@ CREATE TABLE files (
 	state   TEXT COLLATE "C" NOT NULL,
 	etag    TEXT NOT NULL, -- of the p/ object, as the bucket gave it
 	pointer TEXT NOT NULL,
-	PRIMARY KEY (slot, site, path)
+	PRIMARY KEY (site, path, slot)
 ) PARTITION BY HASH (slot);
-CREATE TABLE files_0 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 0);
-CREATE TABLE files_1 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 1);
-CREATE TABLE files_2 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 2);
-CREATE TABLE files_3 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 3);
-CREATE TABLE files_4 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 4);
-CREATE TABLE files_5 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 5);
-CREATE TABLE files_6 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 6);
-CREATE TABLE files_7 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 7);
-CREATE TABLE files_8 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 8);
-CREATE TABLE files_9 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 9);
+CREATE TABLE files_0 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 0) WITH (fillfactor = 85);
+CREATE TABLE files_1 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 1) WITH (fillfactor = 85);
+CREATE TABLE files_2 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 2) WITH (fillfactor = 85);
+CREATE TABLE files_3 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 3) WITH (fillfactor = 85);
+CREATE TABLE files_4 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 4) WITH (fillfactor = 85);
+CREATE TABLE files_5 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 5) WITH (fillfactor = 85);
+CREATE TABLE files_6 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 6) WITH (fillfactor = 85);
+CREATE TABLE files_7 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 7) WITH (fillfactor = 85);
+CREATE TABLE files_8 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 8) WITH (fillfactor = 85);
+CREATE TABLE files_9 PARTITION OF files FOR VALUES WITH (MODULUS 10, REMAINDER 9) WITH (fillfactor = 85);
+CREATE INDEX files_slot ON files (slot, site, path);
 CREATE INDEX files_live ON files (site, path) WHERE state = 'live';
 CREATE INDEX files_recent ON files (version) WHERE state = 'live';
 
@@ -106,7 +109,7 @@ CREATE TABLE versions (
 	size      BIGINT NOT NULL,
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
-	PRIMARY KEY (slot, site, path, version)
+	PRIMARY KEY (site, path, version, slot)
 ) PARTITION BY HASH (slot);
 CREATE TABLE versions_0 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAINDER 0);
 CREATE TABLE versions_1 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAINDER 1);
@@ -118,6 +121,7 @@ CREATE TABLE versions_6 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAI
 CREATE TABLE versions_7 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAINDER 7);
 CREATE TABLE versions_8 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAINDER 8);
 CREATE TABLE versions_9 PARTITION OF versions FOR VALUES WITH (MODULUS 10, REMAINDER 9);
+CREATE INDEX versions_slot ON versions (slot, site, path, version);
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
 
 CREATE TABLE reservations (

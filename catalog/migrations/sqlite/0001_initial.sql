@@ -71,8 +71,9 @@ CREATE TABLE hosts (
 	site TEXT NOT NULL REFERENCES sites (site)
 ) WITHOUT ROWID;
 
--- The head of every path that was ever published, tombstones included. The slot follows from site and path; it leads every
--- key, so that a slot lies together and can be moved.
+-- The head of every path that was ever published, tombstones included. The slot follows from site and path. Files and their
+-- versions lie in the order of paths, as they are listed; an index in the order of slots finds those that move. In the other
+-- tables the slot leads the key.
 CREATE TABLE files (
 	slot    INTEGER NOT NULL,
 	site    TEXT NOT NULL,
@@ -81,8 +82,9 @@ CREATE TABLE files (
 	state   TEXT NOT NULL,
 	etag    TEXT NOT NULL, -- of the p/ object, as the bucket gave it
 	pointer TEXT NOT NULL,
-	PRIMARY KEY (slot, site, path)
+	PRIMARY KEY (site, path, slot)
 ) WITHOUT ROWID;
+CREATE INDEX files_slot ON files (slot, site, path);
 CREATE INDEX files_live ON files (site, path) WHERE state = 'live';
 CREATE INDEX files_recent ON files (version) WHERE state = 'live';
 
@@ -95,8 +97,9 @@ CREATE TABLE versions (
 	size      INTEGER NOT NULL,
 	pointer   TEXT NOT NULL,
 	entry     TEXT NOT NULL, -- id of its log entry
-	PRIMARY KEY (slot, site, path, version)
+	PRIMARY KEY (site, path, version, slot)
 ) WITHOUT ROWID;
+CREATE INDEX versions_slot ON versions (slot, site, path, version);
 CREATE INDEX versions_blob ON versions (blob) WHERE blob <> '';
 
 CREATE TABLE reservations (
