@@ -5,7 +5,7 @@
 //	soak damage   flip bits and cut segment files at random places, while stopped and while serving
 //	soak objects  some million small objects in one engine: memory, look-up, restart, purge of all
 //	soak catalogue  ten million rows, on SQLite and PostgreSQL: list, look-up and upload beside a small catalogue
-//	soak uploads  real tus clients upload while API, storage, line, disk and clients fail; then catalogue and bucket are compared
+//	soak uploads  real tus clients upload while API, storage, database, bus, edge, lines, disks and clients fail; then catalogue, bucket and edge are compared
 //
 // A wrong byte ends a run at once, with the seed and what was being done. Requests that fail because the edge was killed, or because a file was cut
 // under them, are not wrong: a broken transfer says that it is broken.
@@ -36,6 +36,9 @@ type options struct {
 	clients      int
 	megabytes    int
 	slow         time.Duration
+	database     string
+	keep         bool
+	within       time.Duration
 }
 
 func main() {
@@ -53,6 +56,9 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
+	flag.StringVar(&o.database, "database", "both", "of uploads' catalogue: sqlite, postgres or both, half of the cycles each")
+	flag.BoolVar(&o.keep, "keep", false, "after a failure uploads leaves its files where they are")
+	flag.DurationVar(&o.within, "for", 0, "after how long uploads begins no more cycles; 0 is when there were all")
 	name := ""
 	if len(os.Args) > 1 {
 		name = os.Args[1]
