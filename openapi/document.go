@@ -262,9 +262,9 @@ func (d *Document) responses(o *Operation) map[string]any {
 		}
 	}
 	for status, kinds := range byStatus {
-		var names, types []string
+		var names []string
 		for _, k := range kinds {
-			names, types = append(names, string(k)), append(types, k.Type())
+			names = append(names, string(k))
 		}
 		slices.Sort(names)
 		out[strconv.Itoa(status)] = problemResponse(http.StatusText(status)+": "+strings.Join(names, ", "),

@@ -51,8 +51,7 @@ type world struct {
 	watcher *watch.Watcher
 	entries func() int // of the log so far
 	edges   []string   // their addresses
-	client  http.Client
-	stop    func() // the watcher
+	stop    func()     // the watcher
 }
 
 // setup is what differs between worlds.
