@@ -5,7 +5,7 @@
 //	soak damage   flip bits and cut segment files at random places, while stopped and while serving
 //	soak objects  some million small objects in one engine: memory, look-up, restart, purge of all
 //	soak catalogue  ten million rows, on SQLite and PostgreSQL: list, look-up and upload beside a small catalogue
-//	soak uploads  real tus clients upload while API, storage, line, disk and clients fail; then catalogue and bucket are compared
+//	soak uploads  real tus clients upload while API, storage, database, bus, edge, lines, disks and clients fail; then catalogue, bucket and edge are compared
 //
 // A wrong byte ends a run at once, with the seed and what was being done. Requests that fail because the edge was killed, or because a file was cut
 // under them, are not wrong: a broken transfer says that it is broken.
@@ -34,6 +34,7 @@ type options struct {
 	clients      int
 	megabytes    int
 	slow         time.Duration
+	database     string
 }
 
 func main() {
@@ -49,6 +50,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 1000, "of herd")
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
+	flag.StringVar(&o.database, "database", "both", "of uploads' catalogue: sqlite, postgres or both, half of the cycles each")
 	name := ""
 	if len(os.Args) > 1 {
 		name = os.Args[1]

@@ -3,156 +3,282 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"perigee/catalog/pgserver"
 	"perigee/object"
 	"perigee/origin"
 )
 
-// rigKey is the API key of the rig.
-const rigKey = "soak-key-0123456789-0123456789-0123456789"
+const (
+	// rigKey is the API key of the rig.
+	rigKey = "soak-key-0123456789-0123456789-0123456789"
+	// rigHost is the host of its site.
+	rigHost = "www.perigee.test"
+	// clientSpeed is what one connection of a client carries, in bytes a second, so that an upload takes longer than a fault.
+	clientSpeed = 8 << 20
+)
 
-// uploadRig is storage, bus and API as processes of their own, with a line before the API that can be cut.
+// uploadRig is storage, bus, API and edge as processes of their own, and a PostgreSQL server if the catalogue is there. The lines from
+// clients to the API, from API and edge to the storage, and from the API to PostgreSQL can be cut.
 type uploadRig struct {
-	dir, perigee, config, storage, api string
-	full                               string // a file that fills the storage's file system; "" if it has none of its own
-	line                               *line
-	roles                              map[string]*exec.Cmd
-	addrs                              map[string]string
-	reader                             *origin.Reader
-	writer                             *origin.Writer
+	dir, perigee, config string
+	storage, api, edge   string // addresses
+	buckets, data        *disk  // of the storage; of everything else
+	clients, bucket      *line
+	rows                 *line            // nil with SQLite
+	postgres             *pgserver.Server // nil with SQLite
+	addrs                map[string]string
+	reader               *origin.Reader
+	writer               *origin.Writer
+	mu                   sync.Mutex
+	roles                map[string]*running
+	died                 error // of a process that nobody had killed
 }
 
-func newUploadRig(perigee string) (*uploadRig, error) {
-	dir, err := os.MkdirTemp("", "soak-uploads-")
+// running is a process.
+type running struct {
+	cmd    *exec.Cmd
+	done   chan struct{}
+	killed bool
+}
+
+// newUploadRig starts everything.
+func newUploadRig(perigee, database string) (r *uploadRig, err error) {
+	dir, err := os.MkdirTemp("", "soak-up-")
 	if err != nil {
 		return nil, err
 	}
 	if perigee, err = filepath.Abs(perigee); err != nil {
 		return nil, err
 	}
-	bus := freeAddr()
-	r := &uploadRig{dir: dir, perigee: perigee, config: filepath.Join(dir, "perigee.yaml"), storage: freeAddr(), api: freeAddr(), roles: map[string]*exec.Cmd{}}
-	r.addrs = map[string]string{"storage": r.storage, "bus": bus, "upload": r.api}
-	root := filepath.Join(dir, "storage")
-	if err := os.Mkdir(root, 0o700); err != nil {
-		return nil, err
+	r = &uploadRig{dir: dir, perigee: perigee, config: filepath.Join(dir, "perigee.yaml"), storage: freeAddr(), api: freeAddr(), edge: freeAddr(), roles: map[string]*running{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+			r = nil
+		}
+	}()
+	err = os.Chmod(dir, 0o711) // PostgreSQL runs as somebody else
+	for _, name := range []string{"buckets", "data"} {
+		err = errors.Join(err, os.Mkdir(filepath.Join(dir, name), 0o711))
 	}
-	// Only root may mount; without, the disk is never full.
-	if syscall.Mount("tmpfs", root, "tmpfs", 0, "size=6g") == nil {
-		r.full = filepath.Join(root, "full")
+	if err != nil {
+		return r, err
 	}
-	yaml := fmt.Sprintf(`
-data: %s
-api: {listen: "%s", key: %s}
-storage: {endpoint: "http://%s", access_key: soak-writer, secret_key: soak-writer-secret-0123456789, edge_access_key: soak-reader, edge_secret_key: soak-reader-secret-0123456789, embedded: {listen: "%s", root: "%s"}}
-bus: {url: "nats://%s", listen: "%s"}
-`, dir, r.api, rigKey, r.storage, r.storage, filepath.Join(root, "s3"), bus, bus)
-	if err := os.WriteFile(r.config, []byte(yaml), 0o600); err != nil {
-		return nil, errors.Join(err, r.close())
-	}
-	for _, role := range []string{"storage", "bus", "upload"} {
-		if err := r.startRole(role); err != nil {
-			return nil, errors.Join(err, r.close())
+	r.buckets, r.data = newDisk(filepath.Join(dir, "buckets")), newDisk(filepath.Join(dir, "data"))
+	if database == "postgres" {
+		if err := r.startPostgres(); err != nil {
+			return r, err
 		}
 	}
-	if r.line, err = newLine(r.api); err != nil {
-		return nil, errors.Join(err, r.close())
+	if r.bucket, err = newLine("tcp", "127.0.0.1:0", r.storage, 0); err != nil {
+		return r, err
+	}
+	if r.clients, err = newLine("tcp", "127.0.0.1:0", r.api, clientSpeed); err != nil {
+		return r, err
+	}
+	if err := r.configure(); err != nil {
+		return r, err
+	}
+	for _, role := range []string{"storage", "bus", "upload", "edge"} {
+		if err := r.startRole(role); err != nil {
+			return r, err
+		}
 	}
 	return r, r.connect()
 }
 
-// bucket is the storage as the API sees it.
-func (r *uploadRig) bucket() origin.Config {
-	return origin.Config{
+func (r *uploadRig) startPostgres() (err error) {
+	r.postgres, err = pgserver.Start(context.Background(), pgserver.Config{Dir: filepath.Join(r.dir, "data", "pg"), Durable: true})
+	if err != nil {
+		return err
+	}
+	const socket = ".s.PGSQL.5432"
+	far := filepath.Join(r.dir, "far") // where the API thinks that it is
+	if err := os.Mkdir(far, 0o700); err != nil {
+		return err
+	}
+	r.rows, err = newLine("unix", filepath.Join(far, socket), filepath.Join(r.postgres.Dir(), socket), 0)
+	return err
+}
+
+// dsn leads to the PostgreSQL catalogue, past the line or over it; "" with SQLite.
+func (r *uploadRig) dsn(overLine bool) string {
+	if r.postgres == nil {
+		return ""
+	}
+	dsn := r.postgres.DSN(pgserver.Database)
+	if overLine {
+		dsn = strings.Replace(dsn, r.postgres.Dir(), filepath.Join(r.dir, "far"), 1)
+	}
+	return dsn
+}
+
+// configure writes the configuration of all roles.
+func (r *uploadRig) configure() error {
+	bus, catalogue := freeAddr(), "{kind: sqlite}"
+	if r.postgres != nil {
+		catalogue = fmt.Sprintf(`{kind: postgres, dsn: "%s", connect_timeout: 1s}`, r.dsn(true))
+	}
+	r.addrs = map[string]string{"storage": r.storage, "bus": bus, "upload": r.api, "edge": r.edge}
+	yaml := fmt.Sprintf(`
+data: %s
+api: {listen: "%s", key: %s}
+catalog: %s
+storage: {endpoint: "http://%s", access_key: soak-writer, secret_key: soak-writer-secret-0123456789, edge_access_key: soak-reader, edge_secret_key: soak-reader-secret-0123456789, embedded: {listen: "%s", root: "%s"}}
+bus: {url: "nats://%s", listen: "%s"}
+edges:
+  - {name: soak, listen: "%s", cache_size: 300MB, ram: 32MiB, place: {name: Here, country: DE, lat: 50, lon: 8}}
+`, filepath.Join(r.data.dir, "perigee"), r.api, rigKey, catalogue, r.bucket.addr(), r.storage, filepath.Join(r.buckets.dir, "s3"), bus, bus, r.edge)
+	return os.WriteFile(r.config, []byte(yaml), 0o600)
+}
+
+// connect makes reader and writer of the bucket, past the line.
+func (r *uploadRig) connect() (err error) {
+	cfg := origin.Config{
 		Endpoint: "http://" + r.storage, Bucket: "perigee", AccessKey: "soak-writer", SecretKey: "soak-writer-secret-0123456789", PathStyle: true,
 		Log: slog.New(slog.DiscardHandler),
 	}
-}
-
-func (r *uploadRig) connect() (err error) {
-	if r.reader, err = origin.NewReader(r.bucket()); err == nil {
-		r.writer, err = origin.NewWriter(context.Background(), r.bucket())
+	if r.reader, err = origin.NewReader(cfg); err == nil {
+		r.writer, err = origin.NewWriter(context.Background(), cfg)
 	}
 	return err
 }
 
 // startRole starts a process and waits until it serves.
 func (r *uploadRig) startRole(role string) error {
-	out, err := os.OpenFile(filepath.Join(r.dir, role+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(r.logFile(role), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(r.perigee, role, "--config", r.config)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	args := []string{role, "--config", r.config}
+	if role == "edge" {
+		args = append(args, "--name", "soak")
+	}
+	p := &running{cmd: exec.Command(r.perigee, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	r.roles[role] = cmd
+	r.mu.Lock()
+	r.roles[role] = p
+	r.mu.Unlock()
+	go r.watch(role, p)
 	if err := await(r.addrs[role]); err != nil {
-		log, _ := os.ReadFile(out.Name())
-		return fmt.Errorf("%s: %w:\n%s", role, err, log[max(0, len(log)-2000):])
+		return fmt.Errorf("%s: %w:\n%s", role, err, r.lastLog(role))
 	}
 	return nil
 }
 
+func (r *uploadRig) logFile(role string) string { return filepath.Join(r.dir, role+".log") }
+
+// lastLog is the end of what a role has logged.
+func (r *uploadRig) lastLog(role string) string {
+	b, err := os.ReadFile(r.logFile(role))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-3000):])
+}
+
+// watch notes that a process ended that nobody had killed.
+func (r *uploadRig) watch(role string, p *running) {
+	err := p.cmd.Wait()
+	r.mu.Lock()
+	if !p.killed && r.died == nil {
+		r.died = fmt.Errorf("%s has ended by itself (%v):\n%s", role, err, r.lastLog(role))
+	}
+	r.mu.Unlock()
+	close(p.done)
+}
+
+// trouble returns why a process ended that nobody had killed, nil if none did.
+func (r *uploadRig) trouble() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.died
+}
+
 // killRole is kill -9.
 func (r *uploadRig) killRole(role string) {
-	if c := r.roles[role]; c != nil {
-		c.Process.Kill()
-		c.Wait()
-		delete(r.roles, role)
+	r.mu.Lock()
+	p := r.roles[role]
+	delete(r.roles, role)
+	if p != nil {
+		p.killed = true
+		p.cmd.Process.Kill()
+	}
+	r.mu.Unlock()
+	if p != nil {
+		<-p.done
 	}
 }
 
-func (r *uploadRig) close() error {
-	if r.line != nil {
-		r.line.close()
-	}
-	for role := range r.addrs {
-		r.killRole(role)
-	}
-	var err error
-	if r.full != "" {
-		err = syscall.Unmount(filepath.Dir(r.full), syscall.MNT_DETACH)
-	}
-	return errors.Join(err, os.RemoveAll(r.dir))
-}
-
-// fill leaves no room where the storage is, empty makes room again.
-func (r *uploadRig) fill() error {
-	f, err := os.Create(r.full)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for block := make([]byte, 1<<20); ; {
-		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
-			return nil
-		} else if err != nil {
+// startDatabase starts PostgreSQL again. Right after a kill some process of the old server may not have ended yet.
+func (r *uploadRig) startDatabase() error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := r.postgres.Start(context.Background())
+		if err == nil || time.Now().After(deadline) {
 			return err
 		}
 	}
 }
 
-func (r *uploadRig) empty() error { return os.Remove(r.full) }
+// mendDatabase starts PostgreSQL again if it has given up, as it does when its disk is full.
+func (r *uploadRig) mendDatabase() error {
+	for deadline := time.Now().Add(patience / 10); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := r.postgres.Exec(ctx, pgserver.Database, "SELECT 1")
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(r.postgres.Kill(), r.startDatabase())
+		}
+	}
+}
 
-// ask sends a request to the API, trying again for a while if it does not answer or says that it cannot now.
+func (r *uploadRig) close() error {
+	for _, l := range []*line{r.clients, r.bucket, r.rows} {
+		if l != nil {
+			l.close()
+		}
+	}
+	for role := range r.addrs {
+		r.killRole(role)
+	}
+	var errs []error
+	if r.postgres != nil {
+		errs = append(errs, r.postgres.Kill())
+	}
+	for _, d := range []*disk{r.buckets, r.data} {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
+}
+
+// ask sends a request to the API, past the line, trying again for a while if it does not answer or says that it cannot now.
 func (r *uploadRig) ask(method, path string, body []byte, headers ...string) (*http.Response, error) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(longPatience); ; time.Sleep(100 * time.Millisecond) {
 		req, err := http.NewRequest(method, "http://"+r.api+path, bytes.NewReader(body))
 		if err != nil {
 			return nil, err
@@ -162,12 +288,33 @@ func (r *uploadRig) ask(method, path string, body []byte, headers ...string) (*h
 		for i := 0; i < len(headers); i += 2 {
 			req.Header.Set(headers[i], headers[i+1])
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err == nil && res.StatusCode != http.StatusLocked && res.StatusCode < 500 || time.Now().After(deadline) {
+		res, err := asker.Do(req)
+		if err == nil && res.StatusCode != http.StatusLocked && res.StatusCode != http.StatusConflict && res.StatusCode < 500 || time.Now().After(deadline) {
 			return res, err
 		}
 		if err == nil {
 			res.Body.Close()
+		}
+	}
+}
+
+// longPatience is how long something that must happen is waited for while faults go on. A run on PostgreSQL that was killed counts as alive
+// for 15 s, and must be dead for as long before what it held is settled.
+const longPatience = 5 * time.Minute
+
+// asker sends the rig's own requests.
+var asker = &http.Client{Timeout: time.Minute}
+
+// read returns an object of the bucket, waiting for a storage that is away; fs.ErrNotExist if there is none.
+func (r *uploadRig) read(ctx context.Context, key object.Key) (b []byte, err error) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		body, _, err := r.reader.Get(ctx, key, origin.GetOptions{})
+		if err == nil {
+			b, err = io.ReadAll(body)
+			body.Close()
+		}
+		if err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			return b, err
 		}
 	}
 }
@@ -183,7 +330,7 @@ func (r *uploadRig) stored(ctx context.Context, path object.Path, want object.Ha
 		return fmt.Errorf("the bucket's pointer names %v, sent was %s (%v)", ptr, want, err)
 	}
 	if b, err = r.read(ctx, ptr.Blob); err != nil {
-		return err
+		return fmt.Errorf("the blob %s: %w", ptr.Blob, err)
 	}
 	if got := object.HashOf(b); got != want {
 		return fmt.Errorf("the blob has SHA-256 %s, its pointer says %s", got, want)
@@ -191,82 +338,61 @@ func (r *uploadRig) stored(ctx context.Context, path object.Path, want object.Ha
 	return nil
 }
 
-func (r *uploadRig) read(ctx context.Context, key object.Key) ([]byte, error) {
-	body, _, err := r.reader.Get(ctx, key, origin.GetOptions{})
+// recorded makes sure that the catalogue has a file.
+func (r *uploadRig) recorded(f *sent) error {
+	res, err := r.ask("GET", "/api/v1/sites/www/files"+f.Path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer body.Close()
-	return io.ReadAll(body)
+	defer res.Body.Close()
+	var rec struct {
+		SHA256 object.Hash `json:"sha256"`
+		Size   int64       `json:"size"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&rec); err != nil || res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the catalogue: %s, %v", res.Status, err)
+	}
+	if rec.SHA256 != f.hash || rec.Size != int64(f.Size) {
+		return fmt.Errorf("the catalogue has %d bytes with SHA-256 %s, sent were %s", rec.Size, rec.SHA256, f.hash)
+	}
+	return nil
 }
 
-// line forwards connections to the API, and can break them all.
-type line struct {
-	l  net.Listener
-	to string
-	wg sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+// fetch asks the edge for a path. A zero hash is that of an answer that is no file: see status.
+func (r *uploadRig) fetch(path object.Path) (status int, h object.Hash, err error) {
+	req, err := http.NewRequest("GET", "http://"+r.edge+path.Escape(), nil)
+	if err != nil {
+		return 0, h, err
+	}
+	req.Host = rigHost
+	res, err := asker.Do(req)
+	if err != nil {
+		return 0, h, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode == http.StatusOK {
+		h = object.HashOf(b)
+	}
+	return res.StatusCode, h, err
 }
 
-func newLine(to string) (*line, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	n := &line{l: l, to: to, conns: map[net.Conn]bool{}}
-	n.wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n.wg.Go(func() { n.forward(c) })
+// served waits until the edge serves what is at a place. Until then it may serve what was there before, or say that it cannot; anything
+// else is wrong.
+func (r *uploadRig) served(p *place) error {
+	for deadline := time.Now().Add(longPatience); ; time.Sleep(100 * time.Millisecond) {
+		status, h, err := r.fetch(p.path)
+		nothing := status == http.StatusNotFound || status == http.StatusGone
+		switch {
+		case err != nil || status >= 500:
+		case status == http.StatusOK && p.may(h), nothing && p.absent():
+			return nil
+		case nothing && p.before == nil, status == http.StatusOK && p.before != nil && h == p.before.hash: // it has not heard of it
+		default:
+			return fmt.Errorf("the edge answers %d with SHA-256 %s", status, h)
 		}
-	})
-	return n, nil
-}
-
-func (n *line) addr() string { return n.l.Addr().String() }
-
-func (n *line) forward(c net.Conn) {
-	defer c.Close()
-	s, err := net.Dial("tcp", n.to)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	n.mu.Lock()
-	n.conns[c], n.conns[s] = true, true
-	n.mu.Unlock()
-	defer func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		delete(n.conns, c)
-		delete(n.conns, s)
-	}()
-	n.wg.Go(func() {
-		_, _ = io.Copy(c, s)
-		c.Close()
-	})
-	_, _ = io.Copy(s, c)
-}
-
-// cut breaks every connection.
-func (n *line) cut() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.conns {
-		if t, ok := c.(*net.TCPConn); ok {
-			t.SetLinger(0)
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the edge still answers %d with SHA-256 %s (%v):\n%s", status, h, err, r.lastLog("edge"))
 		}
-		c.Close()
 	}
-}
-
-func (n *line) close() {
-	n.l.Close()
-	n.cut()
-	n.wg.Wait()
 }

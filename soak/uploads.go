@@ -1,352 +1,368 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"perigee/object"
 )
 
-// sent is a file that a client uploads.
-type sent struct {
-	Path     string `json:"path"`
-	Size     int    `json:"size"`
-	Seed     int    `json:"seed"`
-	Chunk    int    `json:"chunk,omitempty"`
-	Parallel int    `json:"parallel,omitempty"`
-	Stream   bool   `json:"stream,omitempty"`
-
-	made  string // the upload's URL path, once the client has it
-	acked bool
+// fault is what is done to the system while clients upload.
+type fault struct {
+	name string
+	// strike does it, and mends it. pause waits for a random time.
+	strike func(r *uploadRig, pause func()) error
+	// onlyPostgres, onlyDisk: it needs PostgreSQL, or file systems of their own.
+	onlyPostgres, onlyDisk bool
 }
 
-// content is the file's bytes; tusclient.cjs makes the same.
-func (f *sent) content() []byte {
-	b := make([]byte, f.Size)
-	x := uint32(f.Seed)*2654435761 + 12345
-	for i := range b {
-		x = x*1664525 + 1013904223
-		b[i] = byte(x >> 24)
+// killClient is done to a session, and not to the rig.
+const killClient = "kill the client"
+
+var faults = []fault{
+	{name: killClient},
+	{name: "kill the API", strike: kills("upload")},
+	{name: "kill the storage", strike: kills("storage")},
+	{name: "kill the API and the storage", strike: kills("upload", "storage")},
+	{name: "kill the bus", strike: kills("bus")},
+	{name: "kill the edge", strike: kills("edge")},
+	{name: "kill the database", onlyPostgres: true, strike: func(r *uploadRig, pause func()) error {
+		err := r.postgres.Kill()
+		pause()
+		return errors.Join(err, r.startDatabase())
+	}},
+	{name: "kill the API and the database", onlyPostgres: true, strike: func(r *uploadRig, pause func()) error {
+		err := r.postgres.Kill()
+		r.killRole("upload")
+		pause()
+		return errors.Join(err, r.startDatabase(), r.startRole("upload"))
+	}},
+	{name: "cut clients from the API", strike: func(r *uploadRig, pause func()) error {
+		for range 3 {
+			r.clients.cut()
+			pause()
+		}
+		return nil
+	}},
+	{name: "cut API and edge from the storage", strike: func(r *uploadRig, pause func()) error { return cuts(r.bucket, pause) }},
+	{name: "cut the API from the database", onlyPostgres: true, strike: func(r *uploadRig, pause func()) error { return cuts(r.rows, pause) }},
+	{name: "fill the storage's disk", onlyDisk: true, strike: func(r *uploadRig, pause func()) error { return fills(r.buckets, pause) }},
+	{name: "fill the disk of everything else", onlyDisk: true, strike: func(r *uploadRig, pause func()) error {
+		err := fills(r.data, pause)
+		if r.postgres != nil {
+			err = errors.Join(err, r.mendDatabase())
+		}
+		return err
+	}},
+}
+
+// kills kills processes at a time, and starts them again, the last one first.
+func kills(roles ...string) func(*uploadRig, func()) error {
+	return func(r *uploadRig, pause func()) (err error) {
+		for _, role := range roles {
+			r.killRole(role)
+		}
+		pause()
+		for _, role := range slices.Backward(roles) {
+			err = errors.Join(err, r.startRole(role))
+		}
+		return err
 	}
-	return b
 }
 
-// faults are what a cycle does to the system while clients upload.
-var faults = []string{"kill the API", "kill the storage", "cut the connections", "fill the disk", "kill the client", "kill the API and the storage"}
+// cuts breaks a line for a while.
+func cuts(l *line, pause func()) error {
+	l.set(true)
+	pause()
+	pause()
+	l.set(false)
+	return nil
+}
+
+// fills leaves a disk with little room, and gives it room again.
+func fills(d *disk, pause func()) error {
+	err := d.fill(1 << 20)
+	pause()
+	pause()
+	return errors.Join(err, d.empty())
+}
+
+const (
+	// sessionsAtOnce is how many sessions go on at a time. What waits, for a lease to expire, or for a reservation, does not hold up the next fault.
+	sessionsAtOnce = 3
+	// auditEvery is after how many cycles catalogue, bucket and edge are compared as a whole.
+	auditEvery = 50
+)
 
 // uploads breaks everything that takes part in uploads, one thing a cycle, while real tus clients upload. Every file that was acknowledged
-// must be there with its bytes; every upload that was not must be resumable or gone; and at the end nothing may be left that no
-// version refers to.
+// must be there with its bytes; every upload that was not must be resumable or gone; and nothing may be left that no version refers to.
 func uploads(o options) (string, error) {
 	library, err := tusLibrary()
 	if err != nil {
 		return "", err
 	}
-	r, err := newUploadRig(o.perigee)
-	if err != nil {
-		return "", err
+	databases := []string{o.database}
+	if o.database == "both" {
+		databases = []string{"sqlite", "postgres"}
 	}
-	defer r.close()
-	rng := o.random()
-	u := &uploading{rig: r, library: library, rng: rng, seen: map[string]int{}}
-	for cycle := range o.cycles {
-		if err := u.cycle(cycle); err != nil {
-			return "", fmt.Errorf("cycle %d: %w", cycle, err)
+	var lanes []*uploading
+	for i, database := range databases {
+		r, err := newUploadRig(o.perigee, database)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", database, err)
 		}
+		defer r.close()
+		cycles := o.cycles / len(databases)
+		if i == 0 {
+			cycles = o.cycles - cycles*(len(databases)-1)
+		}
+		lanes = append(lanes, &uploading{
+			name: database, rig: r, library: library, rng: rand.New(rand.NewPCG(o.seed, uint64(1+i))), cycles: cycles,
+			book: &ledger{}, slots: make(chan struct{}, sessionsAtOnce), seen: map[string]int{},
+		})
 	}
-	left, err := u.audit()
-	if err != nil {
-		return "", fmt.Errorf("audit: %w", err)
-	}
-	full := ""
-	if r.full == "" {
-		full = " (the disk was never full: a file system of its own could not be mounted)"
-	}
-	return fmt.Sprintf("%d cycles (%s)%s: %d uploads acknowledged and all there with their bytes, %d not: %d were resumed to their end, %d were gone; the clients retried; %s",
-		o.cycles, u.faultsSeen(), full, u.acked, u.open, u.resumed, u.gone, left), nil
+	return runLanes(lanes)
 }
 
-// uploading is one run of the proof.
+// runLanes runs all lanes at a time; the first error ends all.
+func runLanes(lanes []*uploading) (string, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var all sync.WaitGroup
+	results, errs := make([]string, len(lanes)), make([]error, len(lanes))
+	for i, u := range lanes {
+		u.ctx, u.stop = ctx, stop
+		all.Go(func() {
+			if results[i], errs[i] = u.run(); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %w", u.name, errs[i])
+				stop()
+			}
+		})
+	}
+	all.Wait()
+	return strings.Join(results, "; "), errors.Join(errs...)
+}
+
+// uploading is one run of the proof on one database.
 type uploading struct {
+	name    string
 	rig     *uploadRig
 	library string
-	rng     *rand.Rand
-	files   []*sent // acknowledged
+	rng     *rand.Rand // of the one goroutine that strikes
+	cycles  int
+	book    *ledger
+	slots   chan struct{}
+	seen    map[string]int // faults
+	ctx     context.Context
+	stop    func()
 
-	seen                       map[string]int
-	acked, open, resumed, gone int
+	sessions sync.WaitGroup
+
+	mu     sync.Mutex
+	open   []*session
+	sums   sums
+	failed error
+}
+
+// sums is what is counted.
+type sums struct {
+	acked, open, resumed, removed, fetched, underWay int
+}
+
+func (u *uploading) count(f func(*sums)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f(&u.sums)
+}
+
+// trouble returns what a session or a process has failed with.
+func (u *uploading) trouble() error {
+	u.mu.Lock()
+	err := u.failed
+	u.mu.Unlock()
+	return errors.Join(err, u.rig.trouble())
+}
+
+func (u *uploading) run() (result string, err error) {
+	began, last := time.Now(), sums{}
+	for n := range u.cycles {
+		if err = u.cycle(); err != nil {
+			err = fmt.Errorf("cycle %d: %w", n, err)
+			break
+		}
+		if n%10 == 9 {
+			u.count(func(s *sums) { last = *s })
+			log.Printf("%s: %d cycles in %v, %+v", u.name, n+1, time.Since(began).Round(time.Second), last)
+		}
+		if (n+1)%auditEvery == 0 && n+1 < u.cycles {
+			if _, err = u.audit(); err != nil {
+				err = fmt.Errorf("audit after cycle %d: %w", n, err)
+				break
+			}
+		}
+	}
+	left := ""
+	if err == nil {
+		if left, err = u.audit(); err != nil {
+			err = fmt.Errorf("audit at the end: %w", err)
+		}
+	}
+	if err != nil {
+		u.end()
+		return "", errors.Join(err, u.trouble())
+	}
+	s := u.sums
+	return fmt.Sprintf("%s: %d cycles (%s)%s, %d of them with an upload under way: %d files acknowledged, all found with their bytes in catalogue, bucket and at the edge; "+
+		"%d uploads of killed clients went on in a new process and ended well, %d were left alone, each resumable or gone; %d files removed, all gone; %s",
+		u.name, u.cycles, u.faultsSeen(), u.neverFull(), s.underWay, s.acked, s.resumed, s.open, s.removed, left), nil
+}
+
+func (u *uploading) neverFull() string {
+	if u.rig.buckets.mounted && u.rig.data.mounted {
+		return ""
+	}
+	return " (no disk was ever full: file systems of their own could not be mounted)"
 }
 
 func (u *uploading) faultsSeen() string {
 	var all []string
 	for _, f := range faults {
-		if n := u.seen[f]; n > 0 {
-			all = append(all, fmt.Sprintf("%d× %s", n, f))
+		if n := u.seen[f.name]; n > 0 {
+			all = append(all, fmt.Sprintf("%d× %s", n, f.name))
 		}
 	}
 	return strings.Join(all, ", ")
 }
 
-// cycle lets clients upload, does one thing to the system, waits for the clients and looks at what became of the files.
-func (u *uploading) cycle(n int) error {
-	files := u.make(n)
-	c, err := startClient(u.library, u.rig.line.addr(), files)
-	if err != nil {
-		return err
+// cycle begins a session, does one thing to the system and mends it.
+func (u *uploading) cycle() error {
+	select {
+	case u.slots <- struct{}{}:
+	case <-u.ctx.Done():
+		return u.ctx.Err()
 	}
-	defer c.kill()
+	s := u.begin()
+	for deadline := time.Now().Add(5 * time.Second); !s.underWay() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-s.ended:
+			deadline = time.Time{}
+		default:
+		}
+	}
 	time.Sleep(time.Duration(u.rng.IntN(900)) * time.Millisecond)
-	fault := faults[u.rng.IntN(len(faults))]
-	if fault == "fill the disk" && u.rig.full == "" {
-		fault = "cut the connections"
+	f := u.choose()
+	if u.anyUnderWay() {
+		u.count(func(n *sums) { n.underWay++ })
 	}
-	u.seen[fault]++
-	if err := u.strike(fault, c); err != nil {
-		return fmt.Errorf("%s: %w", fault, err)
+	if f.name == killClient && !s.kill() {
+		f = faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == "kill the API" })] // it was too fast
 	}
-	if err := c.wait(); err != nil && fault != "kill the client" {
-		return fmt.Errorf("%s: %w", fault, err)
-	}
-	for _, f := range files {
-		if err := u.judge(f, fault == "kill the client"); err != nil {
-			return fmt.Errorf("%s: %s of %d bytes: %w", fault, f.Path, f.Size, err)
+	u.seen[f.name]++
+	if f.strike != nil {
+		if err := f.strike(u.rig, u.pause); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
 		}
+	}
+	if err := u.trouble(); err != nil {
+		return fmt.Errorf("after %s: %w", f.name, err)
 	}
 	return nil
 }
 
-// make makes up the files of a cycle: small, large, in chunks, in parallel, of a length told at the end; some replace others.
-func (u *uploading) make(cycle int) []*sent {
-	kinds := []sent{
-		{Size: 1 + u.rng.IntN(100_000)}, {Size: 1<<20 + u.rng.IntN(6<<20)}, {Size: 9<<20 + u.rng.IntN(8<<20)},
-		{Size: 10<<20 + u.rng.IntN(4<<20), Chunk: 3 << 20}, {Size: 2<<20 + u.rng.IntN(12<<20), Parallel: 3},
-	}
-	files := make([]*sent, 0, len(kinds))
-	for i, k := range kinds {
-		k.Path = fmt.Sprintf("/c%d/%d", cycle, i)
-		if u.rng.IntN(3) == 0 {
-			k.Path = fmt.Sprintf("/again/%d", i)
-		}
-		k.Seed = u.rng.IntN(1 << 30)
-		files = append(files, &k)
-	}
-	return files
-}
+func (u *uploading) pause() { time.Sleep(time.Duration(u.rng.IntN(400)) * time.Millisecond) }
 
-// strike does one thing to the system, and mends it.
-func (u *uploading) strike(fault string, c *tusClient) error {
-	r, rest := u.rig, func() { time.Sleep(time.Duration(u.rng.IntN(400)) * time.Millisecond) }
-	switch fault {
-	case "kill the API":
-		r.killRole("upload")
-		rest()
-		return r.startRole("upload")
-	case "kill the storage":
-		r.killRole("storage")
-		rest()
-		return r.startRole("storage")
-	case "kill the API and the storage":
-		r.killRole("upload")
-		r.killRole("storage")
-		rest()
-		return errors.Join(r.startRole("storage"), r.startRole("upload"))
-	case "cut the connections":
-		for range 1 + u.rng.IntN(4) {
-			r.line.cut()
-			rest()
-		}
-	case "fill the disk":
-		err := r.fill()
-		rest()
-		rest()
-		return errors.Join(err, r.empty())
-	case "kill the client":
-		c.kill()
-	}
-	return nil
-}
-
-// judge looks at what became of a file whose client has ended.
-func (u *uploading) judge(f *sent, clientDied bool) error {
-	if !f.acked {
-		if !clientDied {
-			return errors.New("its client has ended and it was not acknowledged")
-		}
-		u.open++
-		return u.goOn(f)
-	}
-	u.acked++
-	u.files = append(u.files, f)
-	return u.rig.check(f)
-}
-
-// goOn resumes an upload whose client has died, if the client had come to know of it: it must be resumable, or gone.
-func (u *uploading) goOn(f *sent) error {
-	if f.made == "" || f.Parallel > 0 {
-		u.gone++
-		return nil // nobody knows of it, or only of parts; the sweeper removes it
-	}
-	offset, status, err := u.rig.offset(f.made)
-	switch {
-	case err != nil:
-		return err
-	case status == http.StatusNotFound || status == http.StatusGone:
-		u.gone++
-		return nil
-	case status != http.StatusOK || offset > f.Size:
-		return fmt.Errorf("status %d, offset %d", status, offset)
-	case u.rng.IntN(2) == 0:
-		u.gone++ // left alone: the sweeper removes it
-		return nil
-	}
-	if err := u.rig.patch(f.made, offset, f.content()[offset:]); err != nil {
-		return err
-	}
-	u.resumed++
-	u.files = append(u.files, f)
-	return u.rig.check(f)
-}
-
-// tusClient is a process with tus-js-client that uploads files.
-type tusClient struct {
-	cmd   *exec.Cmd
-	files map[string]*sent
-	out   sync.WaitGroup
-	err   strings.Builder
-	once  sync.Once
-	ended error
-}
-
-func startClient(library, addr string, files []*sent) (*tusClient, error) {
-	text, err := json.Marshal(files)
-	if err != nil {
-		return nil, err
-	}
-	dir := "soak"
-	if _, err := os.Stat(dir); err != nil {
-		dir = "."
-	}
-	c := &tusClient{files: map[string]*sent{}}
-	for _, f := range files {
-		c.files[f.Path] = f
-	}
-	c.cmd = exec.Command("node", filepath.Join(dir, "tusclient.cjs"), library, "http://"+addr+"/api/v1/uploads/", rigKey, string(text))
-	c.cmd.Stderr = &c.err
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	c.out.Go(func() { c.listen(stdout) })
-	return c, nil
-}
-
-// listen notes what the client says.
-func (c *tusClient) listen(stdout io.Reader) {
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		var said struct {
-			Path, Made, SHA256 string
-			Done               bool
-		}
-		if json.Unmarshal(lines.Bytes(), &said) != nil || c.files[said.Path] == nil {
+// choose chooses a fault that this rig can have.
+func (u *uploading) choose() fault {
+	for {
+		f := faults[u.rng.IntN(len(faults))]
+		if (f.onlyPostgres && u.rig.postgres == nil) || (f.onlyDisk && u.neverFull() != "") {
 			continue
 		}
-		if f := c.files[said.Path]; said.Done {
-			f.acked = true
-		} else if _, path, ok := strings.Cut(said.Made, "/api/"); ok {
-			f.made = "/api/" + path
-		}
+		return f
 	}
 }
 
-// wait waits until the client has ended.
-func (c *tusClient) wait() error {
-	c.once.Do(func() {
-		late := time.AfterFunc(3*time.Minute, func() { c.cmd.Process.Kill() })
-		defer late.Stop()
-		c.out.Wait()
-		if err := c.cmd.Wait(); err != nil {
-			c.ended = fmt.Errorf("the client: %w: %s", err, c.err.String())
+// begin starts a session, which has a slot.
+func (u *uploading) begin() *session {
+	s := &session{u: u, ended: make(chan struct{}), resume: u.rng.IntN(3) > 0, remove: u.rng.Uint32(), erase: u.rng.IntN(4) > 0}
+	s.files, s.places = makeUp(u.rng, u.book)
+	u.mu.Lock()
+	u.open = append(u.open, s)
+	u.mu.Unlock()
+	u.sessions.Go(func() {
+		err := s.run()
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.open = slices.DeleteFunc(u.open, func(o *session) bool { return o == s })
+		if err != nil && u.failed == nil {
+			u.failed = err
+			u.stop()
 		}
+		<-u.slots
 	})
-	return c.ended
+	return s
 }
 
-func (c *tusClient) kill() {
-	c.cmd.Process.Kill()
-	_ = c.wait() // that it was killed is known
+func (u *uploading) anyUnderWay() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.ContainsFunc(u.open, (*session).underWay)
 }
 
-// tusLibrary finds tus-js-client, which the console uses.
-func tusLibrary() (string, error) {
-	if _, err := exec.LookPath("node"); err != nil {
-		return "", fmt.Errorf("uploads needs node: %w", err)
-	}
-	for _, dir := range []string{"web/node_modules/tus-js-client", "../web/node_modules/tus-js-client"} {
-		if _, err := os.Stat(dir); err == nil {
-			return filepath.Abs(dir)
+// end kills all clients and waits for the sessions.
+func (u *uploading) end() {
+	u.mu.Lock()
+	for _, s := range u.open {
+		s.resume = false
+		if c := s.now(); c != nil {
+			c.kill()
 		}
 	}
-	return "", errors.New("uploads needs tus-js-client: run npm ci in web/")
+	u.mu.Unlock()
+	u.sessions.Wait()
 }
 
-// offset asks how far an upload is.
-func (r *uploadRig) offset(upload string) (offset, status int, err error) {
-	res, err := r.ask("HEAD", upload, nil)
+// check makes sure that catalogue, bucket and edge have what is at a place.
+func (u *uploading) check(p *place) error {
+	if err := u.rig.recorded(p.now); err != nil {
+		return err
+	}
+	if err := u.rig.stored(context.Background(), p.path, p.now.hash); err != nil {
+		return err
+	}
+	u.count(func(n *sums) { n.fetched++ })
+	return u.rig.served(p)
+}
+
+// removeFile deletes a file, with all its versions if erase says so, and makes sure that catalogue and edge have it no more.
+func (u *uploading) removeFile(p *place, erase bool) error {
+	url := "/api/v1/sites/www/files" + string(p.path)
+	query := ""
+	if erase {
+		query = "?versions=all"
+	}
+	res, err := u.rig.ask("DELETE", url+query, nil)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	res.Body.Close()
-	offset, _ = strconv.Atoi(res.Header.Get("Upload-Offset"))
-	return offset, res.StatusCode, nil
-}
-
-// patch sends the rest of an upload.
-func (r *uploadRig) patch(upload string, offset int, body []byte) error {
-	res, err := r.ask("PATCH", upload, body, "Content-Type", "application/offset+octet-stream", "Upload-Offset", strconv.Itoa(offset))
-	if err != nil {
+	if res.StatusCode/100 != 2 && res.StatusCode != http.StatusNotFound { // an earlier try, whose answer was lost, did it
+		return fmt.Errorf("DELETE: %s", res.Status)
+	}
+	u.book.gone(p)
+	u.count(func(n *sums) { n.removed++ })
+	if res, err = u.rig.ask("GET", url, nil); err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusNoContent {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
-		return fmt.Errorf("PATCH at %d: %s %s", offset, res.Status, text)
+	res.Body.Close()
+	if res.StatusCode != http.StatusNotFound && res.StatusCode != http.StatusGone {
+		return fmt.Errorf("it was deleted, the API still answers %s", res.Status)
 	}
-	return nil
-}
-
-// check makes sure that the bucket's pointer of a file leads to its bytes, and that the catalogue says the same.
-func (r *uploadRig) check(f *sent) error {
-	want := object.HashOf(f.content())
-	res, err := r.ask("GET", "/api/v1/sites/www/files"+f.Path, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	var rec struct {
-		SHA256 object.Hash `json:"sha256"`
-		Size   int64       `json:"size"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&rec); err != nil || res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the catalogue: %s, %v", res.Status, err)
-	}
-	if rec.SHA256 != want || rec.Size != int64(f.Size) {
-		return fmt.Errorf("the catalogue has %d bytes with SHA-256 %s, sent were %s", rec.Size, rec.SHA256, want)
-	}
-	return r.stored(context.Background(), object.Path(f.Path), want)
+	return u.rig.served(p)
 }
