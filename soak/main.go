@@ -35,6 +35,7 @@ type options struct {
 	megabytes    int
 	slow         time.Duration
 	database     string
+	keep         bool
 }
 
 func main() {
@@ -51,6 +52,7 @@ func main() {
 	flag.IntVar(&o.megabytes, "megabytes", 100, "of herd's object")
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
 	flag.StringVar(&o.database, "database", "both", "of uploads' catalogue: sqlite, postgres or both, half of the cycles each")
+	flag.BoolVar(&o.keep, "keep", false, "after a failure uploads leaves its files where they are")
 	name := ""
 	if len(os.Args) > 1 {
 		name = os.Args[1]

@@ -49,7 +49,7 @@ async function send(f) {
     chunkSize: f.chunk || Number.POSITIVE_INFINITY,
     parallelUploads: f.parallel || 1,
     uploadDataDuringCreation: !f.plain && body.length <= 1 << 20,
-    retryDelays: Array(5000).fill(100),
+    retryDelays: Array(5000).fill(200),
     fingerprint: async () => `${f.path}#${f.seed}`,
     urlStorage: storage(f),
     removeFingerprintOnSuccess: true,

@@ -179,15 +179,16 @@ func (l *ledger) all() []*place {
 	return slices.Clone(l.places)
 }
 
-// makeUp makes up three files of a session: a small one, one in one request, and one that is large, in chunks or in parallel parts.
+// makeUp makes up the files of a session: a small one or one of some megabytes, and one that is large, in chunks or in parallel parts.
 //
 // What goes to a path that is overwritten goes in requests that name their upload, so that there is an order. A client that makes an upload with its bytes, or of its
 // parts, and does not hear the answer makes another: then the first may be published after the second was acknowledged, and after what came next.
 func makeUp(rng *rand.Rand, l *ledger) (files []*sent, places []*place) {
+	first := []sent{{Size: 1 + rng.IntN(100_000)}, {Size: 1<<20 + rng.IntN(2<<20)}}[rng.IntN(2)]
 	large := []sent{
-		{Size: 8<<20 + rng.IntN(6<<20)}, {Size: 7<<20 + rng.IntN(5<<20), Chunk: 3 << 20}, {Size: 2<<20 + rng.IntN(9<<20), Parallel: 3},
+		{Size: 8<<20 + 1 + rng.IntN(2<<20)}, {Size: 4<<20 + rng.IntN(5<<20), Chunk: 2 << 20}, {Size: 2<<20 + rng.IntN(5<<20), Parallel: 3},
 	}[rng.IntN(3)]
-	for _, f := range []sent{{Size: 1 + rng.IntN(100_000)}, {Size: 1<<20 + rng.IntN(3<<20)}, large} {
+	for _, f := range []sent{first, large} {
 		f.Plain = f.Parallel == 0 && rng.IntN(3) == 0
 		p := l.take(f.Plain)
 		f.Path, f.Seed = string(p.path), rng.IntN(1<<30)

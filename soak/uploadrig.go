@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ const (
 	// rigHost is the host of its site.
 	rigHost = "www.perigee.test"
 	// clientSpeed is what one connection of a client carries, in bytes a second, so that an upload takes longer than a fault.
-	clientSpeed = 8 << 20
+	clientSpeed = 4 << 20
 )
 
 // uploadRig is storage, bus, API and edge as processes of their own, and a PostgreSQL server if the catalogue is there. The lines from
@@ -68,7 +69,7 @@ func newUploadRig(perigee, database string) (r *uploadRig, err error) {
 	r = &uploadRig{dir: dir, perigee: perigee, config: filepath.Join(dir, "perigee.yaml"), storage: freeAddr(), api: freeAddr(), edge: freeAddr(), roles: map[string]*running{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.close())
+			err = errors.Join(err, r.close(false))
 			r = nil
 		}
 	}()
@@ -255,7 +256,8 @@ func (r *uploadRig) mendDatabase() error {
 	}
 }
 
-func (r *uploadRig) close() error {
+// close ends everything. keep leaves the files, for a look at them.
+func (r *uploadRig) close(keep bool) error {
 	for _, l := range []*line{r.clients, r.bucket, r.rows} {
 		if l != nil {
 			l.close()
@@ -267,6 +269,10 @@ func (r *uploadRig) close() error {
 	var errs []error
 	if r.postgres != nil {
 		errs = append(errs, r.postgres.Kill())
+	}
+	if keep {
+		log.Printf("everything is left in %s; umount %s %s when you have looked at it", r.dir, r.buckets.dir, r.data.dir)
+		return errors.Join(errs...)
 	}
 	for _, d := range []*disk{r.buckets, r.data} {
 		if d != nil {

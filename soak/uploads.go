@@ -102,7 +102,7 @@ const (
 
 // uploads breaks everything that takes part in uploads, one thing a cycle, while real tus clients upload. Every file that was acknowledged
 // must be there with its bytes; every upload that was not must be resumable or gone; and nothing may be left that no version refers to.
-func uploads(o options) (string, error) {
+func uploads(o options) (result string, failed error) {
 	library, err := tusLibrary()
 	if err != nil {
 		return "", err
@@ -117,7 +117,7 @@ func uploads(o options) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", database, err)
 		}
-		defer r.close()
+		defer func() { r.close(o.keep && failed != nil) }()
 		cycles := o.cycles / len(databases)
 		if i == 0 {
 			cycles = o.cycles - cycles*(len(databases)-1)
@@ -240,27 +240,22 @@ func (u *uploading) faultsSeen() string {
 	return strings.Join(all, ", ")
 }
 
-// cycle begins a session, does one thing to the system and mends it.
+// cycle begins a session, unless one is under way that this cycle's fault is to strike again, does one thing to the system and mends it.
 func (u *uploading) cycle() error {
-	select {
-	case u.slots <- struct{}{}:
-	case <-u.ctx.Done():
-		return u.ctx.Err()
-	}
-	s := u.begin()
-	for deadline := time.Now().Add(5 * time.Second); !s.underWay() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		select {
-		case <-s.ended:
-			deadline = time.Time{}
-		default:
+	if another := u.rng.IntN(2) == 0; another || u.underWay() == nil {
+		if err := u.begin(); err != nil {
+			return err
 		}
 	}
+	for deadline := time.Now().Add(5 * time.Second); u.underWay() == nil && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	time.Sleep(time.Duration(u.rng.IntN(900)) * time.Millisecond)
-	f := u.choose()
-	if u.anyUnderWay() {
+	f, s := u.choose(), u.underWay()
+	if s != nil {
 		u.count(func(n *sums) { n.underWay++ })
 	}
-	if f.name == killClient && !s.kill() {
+	if f.name == killClient && (s == nil || !s.kill()) {
 		f = faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == "kill the API" })] // it was too fast
 	}
 	u.seen[f.name]++
@@ -288,9 +283,14 @@ func (u *uploading) choose() fault {
 	}
 }
 
-// begin starts a session, which has a slot.
-func (u *uploading) begin() *session {
-	s := &session{u: u, ended: make(chan struct{}), resume: u.rng.IntN(3) > 0, remove: u.rng.Uint32(), erase: u.rng.IntN(4) > 0}
+// begin starts a session as soon as there may be one more.
+func (u *uploading) begin() error {
+	select {
+	case u.slots <- struct{}{}:
+	case <-u.ctx.Done():
+		return errors.Join(u.ctx.Err(), u.trouble())
+	}
+	s := &session{u: u, resume: u.rng.IntN(3) > 0, remove: u.rng.Uint32(), erase: u.rng.IntN(4) > 0}
 	s.files, s.places = makeUp(u.rng, u.book)
 	u.mu.Lock()
 	u.open = append(u.open, s)
@@ -306,13 +306,19 @@ func (u *uploading) begin() *session {
 		}
 		<-u.slots
 	})
-	return s
+	return nil
 }
 
-func (u *uploading) anyUnderWay() bool {
+// underWay returns the newest session with an upload that has begun and is not acknowledged; nil if there is none.
+func (u *uploading) underWay() *session {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.ContainsFunc(u.open, (*session).underWay)
+	for _, s := range slices.Backward(u.open) {
+		if s.underWay() {
+			return s
+		}
+	}
+	return nil
 }
 
 // end kills all clients and waits for the sessions.

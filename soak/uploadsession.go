@@ -18,15 +18,12 @@ type session struct {
 	remove uint32 // which file is removed afterwards; one of four removes one
 	erase  bool   // and whether with all its versions
 
-	ended chan struct{}
-
 	mu     sync.Mutex
 	client *tusClient
 }
 
 // run uploads the files and looks at what became of them.
 func (s *session) run() error {
-	defer close(s.ended)
 	if err := s.upload(); err != nil {
 		return err
 	}
