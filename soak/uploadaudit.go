@@ -296,7 +296,7 @@ func (r *uploadRig) putEverywhere(f *sent) error {
 		if err == nil && said.Effective {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if r.over(deadline) {
 			return fmt.Errorf("a change does not take effect at the edge: %s %s (%v)\n%s", res.Status, text, err, r.lastLog("edge"))
 		}
 	}

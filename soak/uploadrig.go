@@ -10,12 +10,14 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,7 +49,8 @@ type uploadRig struct {
 	writer               *origin.Writer
 	mu                   sync.Mutex
 	roles                map[string]*running
-	died                 error // of a process that nobody had killed
+	halted               atomic.Bool // nothing is waited for any more
+	died                 error       // of a process that nobody had killed
 }
 
 // running is a process.
@@ -55,6 +58,7 @@ type running struct {
 	cmd    *exec.Cmd
 	done   chan struct{}
 	killed bool
+	serves bool
 }
 
 // newUploadRig starts everything.
@@ -133,7 +137,7 @@ func (r *uploadRig) dsn(overLine bool) string {
 func (r *uploadRig) configure() error {
 	bus, catalogue := freeAddr(), "{kind: sqlite}"
 	if r.postgres != nil {
-		catalogue = fmt.Sprintf(`{kind: postgres, dsn: "%s", connect_timeout: 1s}`, r.dsn(true))
+		catalogue = fmt.Sprintf(`{kind: postgres, dsn: "%s"}`, r.dsn(true))
 	}
 	r.addrs = map[string]string{"storage": r.storage, "bus": bus, "upload": r.api, "edge": r.edge}
 	yaml := fmt.Sprintf(`
@@ -160,11 +164,30 @@ func (r *uploadRig) connect() (err error) {
 	return err
 }
 
-// startRole starts a process and waits until it serves.
+// startRole starts a process and waits until it serves. One that ends before, because what it needs is not there yet, is started again, as
+// whatever supervises it would do.
 func (r *uploadRig) startRole(role string) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		p, err := r.startOnce(role)
+		if err != nil {
+			return err
+		}
+		if p.awaitServing(r.addrs[role], deadline) {
+			r.mu.Lock()
+			p.serves = true
+			r.mu.Unlock()
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not come to serve:\n%s", role, r.lastLog(role))
+		}
+	}
+}
+
+func (r *uploadRig) startOnce(role string) (*running, error) {
 	out, err := os.OpenFile(r.logFile(role), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer out.Close()
 	args := []string{role, "--config", r.config}
@@ -175,16 +198,29 @@ func (r *uploadRig) startRole(role string) error {
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	r.mu.Lock()
 	r.roles[role] = p
 	r.mu.Unlock()
 	go r.watch(role, p)
-	if err := await(r.addrs[role]); err != nil {
-		return fmt.Errorf("%s: %w:\n%s", role, err, r.lastLog(role))
+	return p, nil
+}
+
+// awaitServing waits until the process listens; false if it ends, or does not come to it in time.
+func (p *running) awaitServing(addr string, deadline time.Time) bool {
+	for time.Now().Before(deadline) {
+		select {
+		case <-p.done:
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return true
+		}
 	}
-	return nil
+	return false
 }
 
 func (r *uploadRig) logFile(role string) string { return filepath.Join(r.dir, role+".log") }
@@ -198,11 +234,11 @@ func (r *uploadRig) lastLog(role string) string {
 	return string(b[max(0, len(b)-3000):])
 }
 
-// watch notes that a process ended that nobody had killed.
+// watch notes that a process ended that served and that nobody had killed.
 func (r *uploadRig) watch(role string, p *running) {
 	err := p.cmd.Wait()
 	r.mu.Lock()
-	if !p.killed && r.died == nil {
+	if p.serves && !p.killed && r.died == nil {
 		r.died = fmt.Errorf("%s has ended by itself (%v):\n%s", role, err, r.lastLog(role))
 	}
 	r.mu.Unlock()
@@ -295,13 +331,18 @@ func (r *uploadRig) ask(method, path string, body []byte, headers ...string) (*h
 			req.Header.Set(headers[i], headers[i+1])
 		}
 		res, err := asker.Do(req)
-		if err == nil && res.StatusCode != http.StatusLocked && res.StatusCode != http.StatusConflict && res.StatusCode < 500 || time.Now().After(deadline) {
+		if err == nil && res.StatusCode != http.StatusLocked && res.StatusCode != http.StatusConflict && res.StatusCode < 500 || r.over(deadline) {
 			return res, err
 		}
 		if err == nil {
 			res.Body.Close()
 		}
 	}
+}
+
+// over reports whether something has been waited for long enough.
+func (r *uploadRig) over(deadline time.Time) bool {
+	return r.halted.Load() || time.Now().After(deadline)
 }
 
 // longPatience is how long something that must happen is waited for while faults go on. A run on PostgreSQL that was killed counts as alive
@@ -319,7 +360,7 @@ func (r *uploadRig) read(ctx context.Context, key object.Key) (b []byte, err err
 			b, err = io.ReadAll(body)
 			body.Close()
 		}
-		if err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+		if err == nil || errors.Is(err, fs.ErrNotExist) || r.over(deadline) {
 			return b, err
 		}
 	}
@@ -397,7 +438,7 @@ func (r *uploadRig) served(p *place) error {
 		default:
 			return fmt.Errorf("the edge answers %d with SHA-256 %s", status, h)
 		}
-		if time.Now().After(deadline) {
+		if r.over(deadline) {
 			return fmt.Errorf("the edge still answers %d with SHA-256 %s (%v):\n%s", status, h, err, r.lastLog("edge"))
 		}
 	}

@@ -321,8 +321,9 @@ func (u *uploading) underWay() *session {
 	return nil
 }
 
-// end kills all clients and waits for the sessions.
+// end kills all clients and waits for the sessions, which wait for nothing any more.
 func (u *uploading) end() {
+	u.rig.halted.Store(true)
 	u.mu.Lock()
 	for _, s := range u.open {
 		s.resume = false
