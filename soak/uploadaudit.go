@@ -101,6 +101,10 @@ func (u *uploading) compare(ctx context.Context) (result string, err error) {
 	if err != nil {
 		return "", err
 	}
+	before, after, err := cat.Recount(ctx, "www")
+	if err != nil || before != after || after.Files != int64(k.files) {
+		return "", fmt.Errorf("what the site uses was counted as %+v, it is %+v with %d files (%w)", before, after, k.files, errLeft(err))
+	}
 	return fmt.Sprintf("at the end the catalogue has %d files and %d versions, the bucket %d objects of %d bytes, and each accounts for the other: "+
 		"no multipart upload, no state of an upload and no blob is left without a version", k.files, k.versions, objects, size), nil
 }
