@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -44,10 +45,15 @@ const (
 // audit waits for the sessions, stops the API, lets the sweeper and the collector do in a moment what they do in days, and compares
 // catalogue and bucket; then it starts the API again and compares the edge.
 func (u *uploading) audit() (result string, err error) {
+	began := time.Now()
 	u.sessions.Wait()
 	if err := u.trouble(); err != nil {
 		return "", err
 	}
+	waited := time.Since(began)
+	defer func() {
+		log.Printf("%s: audit in %v, of which %v waiting for clients", u.name, time.Since(began).Round(time.Millisecond), waited.Round(time.Millisecond))
+	}()
 	r, ctx := u.rig, context.Background()
 	r.killRole("upload")
 	result, err = u.compare(ctx)

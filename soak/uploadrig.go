@@ -74,7 +74,6 @@ func newUploadRig(perigee, database string) (r *uploadRig, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close(false))
-			r = nil
 		}
 	}()
 	err = os.Chmod(dir, 0o711) // PostgreSQL runs as somebody else

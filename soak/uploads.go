@@ -102,7 +102,8 @@ const (
 
 // uploads breaks everything that takes part in uploads, one thing a cycle, while real tus clients upload. Every file that was acknowledged
 // must be there with its bytes; every upload that was not must be resumable or gone; and nothing may be left that no version refers to.
-func uploads(o options) (result string, failed error) {
+// Two databases are run at a time; the first error ends both.
+func uploads(o options) (string, error) {
 	library, err := tusLibrary()
 	if err != nil {
 		return "", err
@@ -111,42 +112,38 @@ func uploads(o options) (result string, failed error) {
 	if o.database == "both" {
 		databases = []string{"sqlite", "postgres"}
 	}
-	var lanes []*uploading
-	for i, database := range databases {
-		r, err := newUploadRig(o.perigee, database)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", database, err)
-		}
-		defer func() { r.close(o.keep && failed != nil) }()
-		cycles := o.cycles / len(databases)
-		if i == 0 {
-			cycles = o.cycles - cycles*(len(databases)-1)
-		}
-		lanes = append(lanes, &uploading{
-			name: database, rig: r, library: library, rng: rand.New(rand.NewPCG(o.seed, uint64(1+i))), cycles: cycles,
-			book: &ledger{}, slots: make(chan struct{}, sessionsAtOnce), seen: map[string]int{},
-		})
-	}
-	return runLanes(lanes)
-}
-
-// runLanes runs all lanes at a time; the first error ends all.
-func runLanes(lanes []*uploading) (string, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var all sync.WaitGroup
-	results, errs := make([]string, len(lanes)), make([]error, len(lanes))
-	for i, u := range lanes {
-		u.ctx, u.stop = ctx, stop
+	results, errs := make([]string, len(databases)), make([]error, len(databases))
+	for i, database := range databases {
+		u := &uploading{
+			name: database, library: library, rng: rand.New(rand.NewPCG(o.seed, uint64(1+i))), cycles: o.cycles / len(databases),
+			book: &ledger{}, slots: make(chan struct{}, sessionsAtOnce), seen: map[string]int{}, ctx: ctx, stop: stop,
+		}
+		if i == 0 {
+			u.cycles += o.cycles % len(databases)
+		}
 		all.Go(func() {
-			if results[i], errs[i] = u.run(); errs[i] != nil {
-				errs[i] = fmt.Errorf("%s: %w", u.name, errs[i])
+			if results[i], errs[i] = u.whole(o.perigee, o.keep); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %w", database, errs[i])
 				stop()
 			}
 		})
 	}
 	all.Wait()
 	return strings.Join(results, "; "), errors.Join(errs...)
+}
+
+// whole is a run from its start to its end. keep leaves the files where they are if it fails.
+func (u *uploading) whole(perigee string, keep bool) (result string, err error) {
+	began := time.Now()
+	if u.rig, err = newUploadRig(perigee, u.name); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, u.rig.close(keep && err != nil)) }()
+	log.Printf("%s: all is started in %v", u.name, time.Since(began).Round(time.Millisecond))
+	return u.run()
 }
 
 // uploading is one run of the proof on one database.
@@ -247,7 +244,7 @@ func (u *uploading) cycle() error {
 			return err
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); u.underWay() == nil && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience / 2); u.underWay() == nil && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	time.Sleep(time.Duration(u.rng.IntN(900)) * time.Millisecond)
