@@ -47,7 +47,7 @@ type place struct {
 	// perhaps are files whose clients died before they could know. Each may have been published, or not. Nothing is sent to such a path
 	// any more, so that the order of its changes is never in doubt.
 	perhaps []*sent
-	removed bool
+	removed bool // or is being removed
 	busy    bool // a session has it
 }
 
@@ -139,7 +139,7 @@ func (l *ledger) surplus() *place {
 	files, bytes := 0, 0
 	var oldest *place
 	for _, p := range l.places {
-		if p.now == nil {
+		if p.now == nil || p.removed {
 			continue
 		}
 		files, bytes = files+1, bytes+p.now.Size
@@ -150,7 +150,7 @@ func (l *ledger) surplus() *place {
 	if oldest == nil || files <= keep && bytes <= keepBytes {
 		return nil
 	}
-	oldest.busy = true
+	oldest.busy, oldest.removed = true, true
 	return oldest
 }
 
