@@ -136,7 +136,7 @@ func (r *uploadRig) dsn(overLine bool) string {
 func (r *uploadRig) configure() error {
 	bus, catalogue := freeAddr(), "{kind: sqlite}"
 	if r.postgres != nil {
-		catalogue = fmt.Sprintf(`{kind: postgres, dsn: "%s"}`, r.dsn(true))
+		catalogue = fmt.Sprintf(`{kind: postgres, dsn: "%s", connect_timeout: 10s}`, r.dsn(true))
 	}
 	r.addrs = map[string]string{"storage": r.storage, "bus": bus, "upload": r.api, "edge": r.edge}
 	yaml := fmt.Sprintf(`
@@ -346,7 +346,7 @@ func (r *uploadRig) over(deadline time.Time) bool {
 
 // longPatience is how long something that must happen is waited for while faults go on. A run on PostgreSQL that was killed counts as alive
 // for 15 s, and must be dead for as long before what it held is settled.
-const longPatience = 5 * time.Minute
+const longPatience = 10 * time.Minute
 
 // asker sends the rig's own requests.
 var asker = &http.Client{Timeout: time.Minute}
