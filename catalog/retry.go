@@ -146,6 +146,10 @@ func (s *server) attempt(ctx context.Context, f func(*sql.Tx) error) (unknown bo
 		return false, err
 	}
 	err = tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		// The time was over before the commit was sent: the transaction was rolled back, and that is known.
+		return false, ctx.Err()
+	}
 	return err != nil && s.lease != nil && fateOf(err) == away, err
 }
 

@@ -36,6 +36,7 @@ type options struct {
 	slow         time.Duration
 	database     string
 	keep         bool
+	within       time.Duration
 }
 
 func main() {
@@ -53,6 +54,7 @@ func main() {
 	flag.DurationVar(&o.slow, "slow", 30*time.Second, "how long herd's slow readers are slow")
 	flag.StringVar(&o.database, "database", "both", "of uploads' catalogue: sqlite, postgres or both, half of the cycles each")
 	flag.BoolVar(&o.keep, "keep", false, "after a failure uploads leaves its files where they are")
+	flag.DurationVar(&o.within, "for", 0, "after how long uploads begins no more cycles; 0 is when there were all")
 	name := ""
 	if len(os.Args) > 1 {
 		name = os.Args[1]

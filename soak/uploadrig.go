@@ -166,7 +166,7 @@ func (r *uploadRig) connect() (err error) {
 // startRole starts a process and waits until it serves. One that ends before, because what it needs is not there yet, is started again, as
 // whatever supervises it would do.
 func (r *uploadRig) startRole(role string) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(longPatience); ; time.Sleep(200 * time.Millisecond) {
 		p, err := r.startOnce(role)
 		if err != nil {
 			return err
@@ -268,7 +268,7 @@ func (r *uploadRig) killRole(role string) {
 
 // startDatabase starts PostgreSQL again. Right after a kill some process of the old server may not have ended yet.
 func (r *uploadRig) startDatabase() error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(longPatience); ; time.Sleep(50 * time.Millisecond) {
 		err := r.postgres.Start(context.Background())
 		if err == nil || time.Now().After(deadline) {
 			return err

@@ -118,7 +118,7 @@ func uploads(o options) (string, error) {
 	results, errs := make([]string, len(databases)), make([]error, len(databases))
 	for i, database := range databases {
 		u := &uploading{
-			name: database, library: library, rng: rand.New(rand.NewPCG(o.seed, uint64(1+i))), cycles: o.cycles / len(databases),
+			name: database, library: library, rng: rand.New(rand.NewPCG(o.seed, uint64(1+i))), cycles: o.cycles / len(databases), within: o.within,
 			book: &ledger{}, slots: make(chan struct{}, sessionsAtOnce), seen: map[string]int{}, ctx: ctx, stop: stop,
 		}
 		if i == 0 {
@@ -153,6 +153,7 @@ type uploading struct {
 	library string
 	rng     *rand.Rand // of the one goroutine that strikes
 	cycles  int
+	within  time.Duration // after it no cycle begins; 0 for all cycles
 	book    *ledger
 	slots   chan struct{}
 	seen    map[string]int // faults
@@ -189,6 +190,10 @@ func (u *uploading) trouble() error {
 func (u *uploading) run() (result string, err error) {
 	began, last := time.Now(), sums{}
 	for n := range u.cycles {
+		if u.within > 0 && time.Since(began) > u.within {
+			u.cycles = n
+			break
+		}
 		if err = u.cycle(); err != nil {
 			err = fmt.Errorf("cycle %d: %w", n, err)
 			break
