@@ -12,7 +12,7 @@ import (
 	"perigee/object"
 )
 
-func openOwn(t *testing.T, cfg Postgres) (*pgserver.Server, *Catalog) {
+func openOwn(t *testing.T) (*pgserver.Server, *Catalog) {
 	t.Helper()
 	if _, err := pgserver.Find(); err != nil {
 		t.Skip(err)
@@ -26,8 +26,7 @@ func openOwn(t *testing.T, cfg Postgres) (*pgserver.Server, *Catalog) {
 			t.Error(err)
 		}
 	})
-	cfg.DSN = s.DSN(pgserver.Database)
-	c, err := OpenPostgres(t.Context(), Config{Postgres: cfg, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	c, err := OpenPostgres(t.Context(), Config{Postgres: Postgres{DSN: s.DSN(pgserver.Database)}, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,24 +34,35 @@ func openOwn(t *testing.T, cfg Postgres) (*pgserver.Server, *Catalog) {
 	return s, c
 }
 
-// TestOvertimeBeforeCommit: a transaction whose time was over before its commit was sent ended in database/sql's "transaction has already been committed or
-// rolled back", which said neither that the server is away nor that nothing was changed.
+// TestOvertimeBeforeCommit: a transaction whose time was over between two statements, or before its commit was sent, ended in database/sql's "transaction has
+// already been committed or rolled back", which said neither that the server is away nor that nothing was changed.
 func TestOvertimeBeforeCommit(t *testing.T) {
-	_, c := openOwn(t, Postgres{Timeout: 200 * time.Millisecond})
-	s := c.members[0].server
-	err := s.change(t.Context(), "be slow", func(*sql.Tx) error {
-		time.Sleep(s.cfg.Postgres.Timeout + 1500*time.Millisecond) // longer than bounded gives it
-		return nil
-	})
-	if !errors.Is(err, ErrUnavailable) || errors.Is(err, sql.ErrTxDone) {
-		t.Errorf("%v", err)
+	_, c := openOwn(t)
+	whole := c.members[0].server
+	s := &server{cfg: whole.cfg, write: whole.write, read: whole.read, lease: whole.lease}
+	s.cfg.Postgres.Timeout = 0 // bounded adds a second
+	over := func(tx *sql.Tx) error {
+		for {
+			if _, err := tx.ExecContext(t.Context(), `SELECT 1`); errors.Is(err, sql.ErrTxDone) {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	for name, f := range map[string]func(*sql.Tx) error{
+		"before a statement": over,
+		"before the commit":  func(tx *sql.Tx) error { _ = over(tx); return nil },
+	} {
+		if err := s.change(t.Context(), "be slow", f); !errors.Is(err, ErrUnavailable) || errors.Is(err, sql.ErrTxDone) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
 // TestQuotaOfKilledServer: every upload asks for the quota of its site, and the first ones after a crash of the database failed, on
 // connections that were broken, where every other question was asked again.
 func TestQuotaOfKilledServer(t *testing.T) {
-	s, c := openOwn(t, Postgres{})
+	s, c := openOwn(t)
 	if _, err := c.CreateSite(t.Context(), object.SiteRecord{Format: 1, Site: "www", Kind: object.Published}); err != nil {
 		t.Fatal(err)
 	}

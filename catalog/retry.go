@@ -143,14 +143,21 @@ func (s *server) attempt(ctx context.Context, f func(*sql.Tx) error) (unknown bo
 	if err := f(tx); err != nil {
 		// The transaction is gone either way; why f failed is what matters.
 		_ = tx.Rollback()
-		return false, err
+		return false, overtime(ctx, err)
 	}
 	err = tx.Commit()
-	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-		// The time was over before the commit was sent: the transaction was rolled back, and that is known.
-		return false, ctx.Err()
+	if errors.Is(err, sql.ErrTxDone) {
+		return false, overtime(ctx, err) // the commit was not sent, and that is known
 	}
 	return err != nil && s.lease != nil && fateOf(err) == away, err
+}
+
+// overtime says of a transaction that database/sql has rolled back, because its time was over, that this is why.
+func overtime(ctx context.Context, err error) error {
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // bounded limits what one question to a PostgreSQL server may take, however silent the line to it is.
