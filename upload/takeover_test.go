@@ -71,6 +71,7 @@ func TestTakeover(t *testing.T) {
 type latePart struct {
 	Writer
 	hold    chan struct{}
+	over    <-chan struct{} // the test has ended, perhaps because it failed
 	reached chan struct{}
 	once    sync.Once
 }
@@ -81,7 +82,10 @@ func (l *latePart) Part(ctx context.Context, key object.Key, id string, n int, b
 	if mine {
 		body = bytes.Clone(body)
 		close(l.reached)
-		<-l.hold
+		select {
+		case <-l.hold:
+		case <-l.over:
+		}
 		ctx = context.WithoutCancel(ctx)
 	}
 	return l.Writer.Part(ctx, key, id, n, body)
@@ -93,7 +97,7 @@ func TestLatePart(t *testing.T) {
 	for name, same := range map[string]bool{"same bytes": true, "other bytes": false} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, Config{})
-			late := &latePart{Writer: b.writer, hold: make(chan struct{}), reached: make(chan struct{})}
+			late := &latePart{Writer: b.writer, hold: make(chan struct{}), over: t.Context().Done(), reached: make(chan struct{})}
 			b.cfg.Writer = late
 			b.restart()
 			body := noiseBytes(1, 20<<20)

@@ -166,6 +166,7 @@ func (b *bench) begin(url string, offset, declared int, body []byte) *net.TCPCon
 	b.t.Helper()
 	conn, err := net.Dial("tcp", b.server.Listener.Addr().String())
 	b.must(err)
+	b.t.Cleanup(func() { conn.Close() }) // or the server would wait for it after a failure
 	_, err = fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nContent-Type: %s\r\nUpload-Offset: %d\r\nContent-Length: %d\r\n\r\n", url, chunkType, offset, declared)
 	b.must(err)
 	if _, err = conn.Write(body); err != nil {
