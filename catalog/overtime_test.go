@@ -9,10 +9,9 @@ import (
 
 	"perigee/catalog/pgserver"
 	"perigee/clock"
-	"perigee/object"
 )
 
-func openOwn(t *testing.T) (*pgserver.Server, *Catalog) {
+func openOwn(t *testing.T) *Catalog {
 	t.Helper()
 	if _, err := pgserver.Find(); err != nil {
 		t.Skip(err)
@@ -31,13 +30,13 @@ func openOwn(t *testing.T) (*pgserver.Server, *Catalog) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return s, c
+	return c
 }
 
 // TestOvertimeBeforeCommit: a transaction whose time was over between two statements, or before its commit was sent, ended in database/sql's "transaction has
 // already been committed or rolled back", which said neither that the server is away nor that nothing was changed.
 func TestOvertimeBeforeCommit(t *testing.T) {
-	_, c := openOwn(t)
+	c := openOwn(t)
 	whole := c.members[0].server
 	s := &server{cfg: whole.cfg, write: whole.write, read: whole.read, lease: whole.lease}
 	s.cfg.Postgres.Timeout = 0 // bounded adds a second
@@ -56,26 +55,5 @@ func TestOvertimeBeforeCommit(t *testing.T) {
 		if err := s.change(t.Context(), "be slow", f); !errors.Is(err, ErrUnavailable) || errors.Is(err, sql.ErrTxDone) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// TestQuotaOfKilledServer: every upload asks for the quota of its site, and the first ones after a crash of the database failed, on
-// connections that were broken, where every other question was asked again.
-func TestQuotaOfKilledServer(t *testing.T) {
-	s, c := openOwn(t)
-	if _, err := c.CreateSite(t.Context(), object.SiteRecord{Format: 1, Site: "www", Kind: object.Published}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Quota(t.Context(), "www"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Quota(t.Context(), "www"); err != nil {
-		t.Errorf("on connections from before the crash: %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func (e *QuotaError) Unwrap() error { return ErrQuota }
 func (c *Catalog) Quota(ctx context.Context, site object.Site) (q Quota, err error) {
 	home, err := c.home(ctx)
 	if err == nil {
-		q, err = fromPrimary(ctx, home, func(ctx context.Context, db database) (Quota, error) { return quotaRow(ctx, db, site) })
+		q, err = quotaRow(ctx, home.read, site)
 		err = c.members[0].fault(err)
 	}
 	if err != nil {
