@@ -1,5 +1,5 @@
 // Package client speaks the API of docs/api.md: what the command line is made of, and what any Go program may use. It has a method for every
-// operation of the API's description.
+// operation of the API's description, but for those of browsers (sessions) and of stores (bucket events).
 //
 // A Client is a base URL, an API key and an http.Client, and is safe for concurrent use. All it keeps is the newest consistency token of the server, which
 // it sends along, so that it reads what it has written; Config.Consistency and Client.Consistency carry it from one Client to the next. It starts no
