@@ -140,7 +140,7 @@ func TestBadRequests(t *testing.T) {
 		{"PUT", "/www/files/a?wait=1h", nil, 400, "wait"},
 		{"PUT", "/nope/files/a", nil, 404, "site nope does not exist"},
 		{"PUT", "/Bad/files/a", nil, 400, "site name"},
-		{"PUT", "/pull/files/a", nil, 400, "kind"},
+		{"PUT", "/pull/files/a", nil, 409, "not stored by Perigee"},
 		{"GET", "/www/files/nothing", nil, 404, "file /nothing of site www does not exist"},
 		{"GET", "/www/files?limit=0", nil, 400, "limit"},
 		{"GET", "/www/files?limit=1001", nil, 400, "limit"},
