@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,8 @@ import (
 const (
 	// maxDrain is how much of a request's body is read after the request was answered: more than any part we send.
 	maxDrain = 64 << 20
+	// maxNothing bounds, in bytes, the body of a request without content: a chunk of nothing, its signature and some trailers.
+	maxNothing = 16 << 10
 	// drainIdle is how long a client may pause meanwhile.
 	drainIdle = 10 * time.Second
 )
@@ -26,6 +29,9 @@ const (
 // 256 KiB; this one runs before it and takes what Perigee really sends.
 func finish(log *slog.Logger, c clock.Clock) fiber.Handler {
 	return func(ctx fiber.Ctx) error {
+		if err := gather(ctx, c); err != nil {
+			return err
+		}
 		err := ctx.Next()
 		drain(ctx, c)
 		if status := ctx.Response().StatusCode(); err != nil || status >= http.StatusInternalServerError {
@@ -35,9 +41,37 @@ func finish(log *slog.Logger, c clock.Clock) fiber.Handler {
 	}
 }
 
-func drain(ctx fiber.Ctx, c clock.Clock) {
+// chunked is what the server's library says of a body whose length is in its chunks only (RFC 9112 §7.1).
+const chunked = -1
+
+// gather reads the whole body of a request that says it has no content, and sends its signature in a chunked body: minio-go, mc. The server
+// answers without reading all of it, and what arrives later would be the head of the next request on the connection.
+func gather(ctx fiber.Ctx, c clock.Clock) error {
 	body := ctx.Request().BodyStream()
-	// A chunked body that was read to its end would wait for more.
+	if body == nil || ctx.Request().Header.ContentLength() != chunked || ctx.Get("X-Amz-Decoded-Content-Length") != "0" {
+		return nil
+	}
+	conn := ctx.RequestCtx().Conn()
+	defer conn.SetReadDeadline(time.Time{})
+	b, err := io.ReadAll(io.LimitReader(deadlineReader{body, conn, c}, maxNothing))
+	if err == nil && len(b) == maxNothing {
+		err = fiber.NewError(http.StatusBadRequest, "a body without content is longer than its signature can be")
+	}
+	if err != nil {
+		ctx.Response().Header.SetConnectionClose()
+		return err
+	}
+	ctx.Request().SetBodyStream(bytes.NewReader(b), len(b))
+	return nil
+}
+
+func drain(ctx fiber.Ctx, c clock.Clock) {
+	if ctx.Request().Header.ContentLength() == chunked {
+		// One that was read to its end would wait for more, and one that was not must not be taken for the next request.
+		ctx.Response().Header.SetConnectionClose()
+		return
+	}
+	body := ctx.Request().BodyStream()
 	if body == nil || ctx.Request().Header.ContentLength() <= 0 {
 		return
 	}
