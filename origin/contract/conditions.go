@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -90,6 +91,11 @@ func conditionalLarge(t *trial) {
 	t.put(key, []byte("first"))
 	for i, size := range []int{300 << 10, 1 << 20, 4 << 20, 8 << 20} {
 		_, err := t.writer.Put(t.ctx, key, blob(fmt.Sprint(i), size), origin.PutOptions{IfNoneMatch: true})
+		// A store that refuses early closes a connection on which the body is still sent. Whether its answer is read before depends on the
+		// moment; one that can be had at all is had soon.
+		for tries := 0; errors.Is(err, origin.ErrUnknown) && tries < 4; tries++ {
+			_, err = t.writer.Put(t.ctx, key, blob(fmt.Sprint(i), size), origin.PutOptions{IfNoneMatch: true})
+		}
 		t.is(err, origin.ErrPrecondition)
 	}
 	t.holds(key, []byte("first"))
