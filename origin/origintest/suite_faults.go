@@ -155,12 +155,17 @@ func resetWhileSending(t *testing.T, b *bucket) {
 		t.Fatalf("a conditional put whose first connection broke: %v", err)
 	}
 	b.holds("p/reset", body)
-	is(t, put(2, "p/reset", blob("other", 2<<20)), origin.ErrPrecondition)
+	err := put(2, "p/reset", blob("other", 2<<20))
+	// A store that refuses before it has read the body may close the connection so early that its answer is lost, each time: it is unknown, then.
+	for tries := 0; errors.Is(err, origin.ErrUnknown) && tries < 4; tries++ {
+		err = put(1, "p/reset", blob("other", 2<<20))
+	}
+	is(t, err, origin.ErrPrecondition)
 	b.holds("p/reset", body)
 	if err := put(1000, "p/none", body); !errors.Is(err, origin.ErrUnknown) {
 		t.Fatalf("with all connections broken: %v, want %v", err, origin.ErrUnknown)
 	}
-	_, err := b.r.Head(b.ctx, "p/none")
+	_, err = b.r.Head(b.ctx, "p/none")
 	is(t, err, fs.ErrNotExist)
 }
 
