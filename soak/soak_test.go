@@ -30,7 +30,7 @@ func TestProofs(t *testing.T) {
 		"crash": crash, "damage": damage, "objects": objects, "herd": herd, "uploads": uploads, "catalogue": catalogue,
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := options{seed: 7, cycles: 3, objects: 20_000, clients: 100, megabytes: 8, slow: 2 * time.Second, rows: 20_000, times: 100, database: "both"}
+			o := options{seed: 7, cycles: 3, objects: 20_000, clients: 100, megabytes: 8, slow: 2 * time.Second, rows: 20_000, times: 100, rounds: 1, database: "both"}
 			_, noPostgres := pgserver.Find()
 			if name == "catalogue" {
 				if noPostgres != nil {
