@@ -144,7 +144,7 @@ func (u *resumable) keepLanded(ctx context.Context, q *parts) {
 	}
 }
 
-// tail returns the bytes after the last whole part, in a buffer of a part's size.
+// tail returns the bytes after the last whole part, in a buffer of a part's size, which is to be given back.
 func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	st := u.state
 	buf := u.p.buffers.take(int(st.PartSize))
@@ -153,9 +153,11 @@ func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	}
 	b, _, err := u.p.work(ctx, st.ID, tailName(st.TailFence), st.PartSize)
 	if err != nil {
+		u.p.buffers.give(buf)
 		return nil, vanished(err)
 	}
 	if int64(len(b)) < st.Tail {
+		u.p.buffers.give(buf)
 		return nil, fmt.Errorf("tail of upload %s has %d bytes, its state counts %d", st.ID, len(b), st.Tail)
 	}
 	return append(buf, b[:st.Tail]...), nil
@@ -272,6 +274,7 @@ func (u *resumable) finish() error {
 	if err != nil {
 		return err
 	}
+	defer u.p.buffers.give(body)
 	return u.publishSmall(body)
 }
 
