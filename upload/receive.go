@@ -19,6 +19,9 @@ import (
 // quadratic sum. A crash costs a client what was sent since, a cut connection nothing.
 const stateShare = 50
 
+// stateParts is how many parts at least lie between two states: each is a durable write that the parts behind it wait for.
+const stateParts = 4
+
 // receiveWatched is receive, telling of progress.
 func (u *resumable) receiveWatched(body io.Reader, sum *checksum) error {
 	m := u.watch(body)
@@ -111,7 +114,7 @@ func (u *resumable) queue(ctx context.Context, hold *hold, wholly bool) (*parts,
 		return func() error {
 			u.landed = mark{len(q.stored), at}
 			stateSize := at.Size()/object.ChunkSize*int64(len(object.Hash{})) + 1024
-			if at.Size()-saved < stateShare*stateSize {
+			if at.Size()-saved < max(stateShare*stateSize, stateParts*st.PartSize) {
 				return nil
 			}
 			saved = at.Size()
