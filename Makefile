@@ -51,12 +51,17 @@ picture: build ## docs/console.png, as the browser test sees the console; needs 
 
 ##@ Proofs
 
-bench: build ## edge and DNS server beside the peers that are installed; then how soon a change is effective on every edge, BENCHTIME=5s
+bench: build ## edge and DNS server beside the peers that are installed, uploads; then how soon a change is effective on every edge, BENCHTIME=5s
 	go build -o bin/bench-edge ./bench/edge
 	bin/bench-edge $(BENCH)
 	go build -o bin/bench-dns ./bench/dns
 	bin/bench-dns $(BENCH_DNS)
+	$(MAKE) --no-print-directory bench-upload
 	$(E2E) -run '^$$' -bench . -benchtime $(BENCHTIME)
+
+bench-upload: build ## uploads beside multipart uploads to the same S3, their memory, small ones; BENCH_UPLOAD="-only memory -big 12000"
+	go build -o bin/bench-upload ./bench/upload
+	nice -n 5 bin/bench-upload $(BENCH_UPLOAD)
 
 bench-peers: ## caches and DNS servers from Debian, to compare with; nothing of them is left running
 	scripts/install-peers
@@ -125,4 +130,4 @@ $(NODE_MODULES): web/package.json web/package-lock.json
 
 FORCE:
 
-.PHONY: run test lint clean build console image compose-keys picture bench bench-peers soak fuzz demo test-compose help packages minio format console-lint console-test vet go-test FORCE
+.PHONY: run test lint clean build console image compose-keys picture bench bench-upload bench-peers soak fuzz demo test-compose help packages minio format console-lint console-test vet go-test FORCE

@@ -254,7 +254,7 @@ func (h *Hasher) MarshalBinary() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("save hash: %w", err)
 	}
-	b := []byte(hasherMagic)
+	b := append(make([]byte, 0, len(hasherMagic)+12+len(whole)+len(chunk)+len(h.leaves)*len(Hash{})), hasherMagic...)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.size))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(whole)))
 	b = append(b, whole...)

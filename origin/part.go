@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -11,19 +10,21 @@ import (
 	"perigee/object"
 )
 
-// Part stores one part of a multipart upload, replacing the part of that number if there is one; so it may be repeated. An
-// upload that does not exist (any more) is fs.ErrNotExist.
+// Part stores one part of a multipart upload, replacing the part of that number if there is one; so it may be repeated. When it
+// returns nobody reads body any more, however it ended. An upload that does not exist (any more) is fs.ErrNotExist.
 func (w *Writer) Part(ctx context.Context, key object.Key, id string, number int, body []byte) (Part, error) {
 	what := fmt.Sprintf("put part %d of %s", number, key)
 	if number < 1 || number > MaxParts {
 		return Part{}, fmt.Errorf("%s: a part's number is 1 to %d", what, MaxParts)
 	}
+	loan := newLoan(body)
+	defer loan.end()
 	out, err := w.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket:        &w.cfg.Bucket,
 		Key:           aws.String(string(key)),
 		UploadId:      &id,
 		PartNumber:    aws.Int32(int32(number)),
-		Body:          bytes.NewReader(body),
+		Body:          loan,
 		ContentLength: aws.Int64(int64(len(body))),
 	})
 	if err != nil {

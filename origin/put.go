@@ -30,7 +30,7 @@ func (o PutOptions) conditional() bool { return o.IfMatch != "" || o.IfNoneMatch
 // Put stores body as the object key and returns its ETag. The body is in memory, so that it can be sent again; larger
 // things go through Create, Part and Complete.
 //
-// Without a condition, a failed Put may or may not have stored the object. With one, it is decided: when an answer was lost
+// Without a condition, a failed Put may or may not have stored the object, and nobody reads body after Put returns. With one, it is decided: when an answer was lost
 // (a connection reset, a 5xx), Put tries again and compares what the store then holds with body. It returns
 //   - nil if the object now holds exactly body,
 //   - ErrPrecondition if it does not and the condition failed,
@@ -44,7 +44,10 @@ func (w *Writer) Put(ctx context.Context, key object.Key, body []byte, o PutOpti
 	if o.conditional() {
 		return w.putConditional(ctx, what, key, body, o)
 	}
-	out, err := w.client.PutObject(ctx, w.putInput(key, body, o))
+	in, loan := w.putInput(key, body, o), newLoan(body)
+	defer loan.end()
+	in.Body = loan
+	out, err := w.client.PutObject(ctx, in)
 	if err != nil {
 		return "", explain(ctx, what, err)
 	}

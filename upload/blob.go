@@ -75,7 +75,7 @@ func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (bl
 	}
 	part := partSize(f.Size)
 	if f.Size < 0 && f.AtMost > 0 {
-		part = max(part, partSize(f.AtMost))
+		part = partSize(f.AtMost)
 	}
 	whole := int64(part) // the most that is read before the first byte is stored
 	if f.Size >= 0 && f.Size <= smallBody {
@@ -91,11 +91,17 @@ func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (bl
 	if f.Size > smallBody {
 		return p.storeLarge(ctx, id, f, hold, part, nil)
 	}
-	head, err := readAtMost(f.Body, whole, f.Size >= 0)
+	var buf []byte
+	if f.Size < 0 && f.AtMost >= int64(part) { // likely to be large
+		buf = p.buffers.take(part)
+		defer func() { p.buffers.give(buf) }()
+	}
+	head, err := readAtMost(f.Body, buf, whole, f.Size >= 0)
 	if err != nil {
 		return blob{}, err
 	}
 	if f.Size < 0 && int64(len(head)) == int64(part) {
+		buf = nil // it is the first part's now
 		return p.storeLarge(ctx, id, f, hold, part, head)
 	}
 	if err := ended(f.Body); err != nil {
@@ -110,13 +116,15 @@ func (p *Publisher) storeAs(ctx context.Context, id object.UploadID, f File) (bl
 	return p.storeSmall(ctx, head, f)
 }
 
-// readAtMost reads up to n bytes. exact says that n are expected, so that memory is taken once.
-func readAtMost(r io.Reader, n int64, exact bool) ([]byte, error) {
+// readAtMost reads up to n bytes, into buf if there is one. exact says that n are expected, so that memory is taken once.
+func readAtMost(r io.Reader, buf []byte, n int64, exact bool) ([]byte, error) {
 	size := min(n, 64<<10)
 	if exact {
 		size = n
 	}
-	buf := make([]byte, 0, size)
+	if buf == nil {
+		buf = make([]byte, 0, size)
+	}
 	for int64(len(buf)) < n {
 		if len(buf) == cap(buf) {
 			grown := make([]byte, len(buf), min(n, 2*int64(cap(buf))))

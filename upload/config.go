@@ -105,7 +105,7 @@ const (
 	smallBody = 8 << 20
 	// unknownPart is the part size of a body of unknown length.
 	unknownPart = 16 << 20
-	// pooledPart is the part size of all files but very large ones and those of unknown length; buffers of it are kept.
+	// pooledPart is the part size of all files but very large ones and those of unknown length.
 	pooledPart = smallBody
 	// partsInFlight is how many parts of one upload are on their way to the bucket at a time.
 	partsInFlight = 3

@@ -28,7 +28,8 @@
 //
 // Bodies are never kept whole unless they are small. A large one holds one part (8 MiB unless the file is beyond 70 GiB)
 // and a few more while they are on their way to the bucket; Config.Memory bounds the sum over all requests, and those
-// that do not fit are not read until others have ended.
+// that do not fit are not read until others have ended. The buffers lie outside the heap (buffers.go), so that the garbage collector neither keeps them nor lets the heap
+// grow on their account.
 //
 // # Resumable uploads
 //

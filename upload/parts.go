@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"io"
-	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -39,27 +38,6 @@ func (h *hold) more(n int64) bool {
 func (h *hold) release() {
 	h.of.Release(h.bytes)
 	h.bytes = 0
-}
-
-// buffers are those of parts, of one size, that no upload has at present. The garbage collector takes those that nobody has wanted for a while. Without them each
-// large upload would leave as much behind as it has held.
-type buffers struct{ pool sync.Pool }
-
-// take returns an empty buffer of a part's size.
-func (b *buffers) take(size int) []byte {
-	if size == pooledPart {
-		if buf, ok := b.pool.Get().(*[pooledPart]byte); ok {
-			return buf[:0]
-		}
-	}
-	return make([]byte, 0, size)
-}
-
-// give takes back a buffer that nobody uses any more.
-func (b *buffers) give(buf []byte) {
-	if cap(buf) == pooledPart {
-		b.pool.Put((*[pooledPart]byte)(buf[:pooledPart]))
-	}
 }
 
 // parts cuts a stream into parts of a multipart upload and stores them, a few at a time, while the next one fills. stored
@@ -187,10 +165,10 @@ func (q *parts) land() error {
 	f := q.flight[0]
 	<-f.done
 	q.flight = q.flight[1:]
-	if f.err != nil {
-		return vanished(f.err) // and its buffer is lost to us: what is left of the request may still be reading it
-	}
 	q.free = append(q.free, f.buf[:0])
+	if f.err != nil {
+		return vanished(f.err)
+	}
 	q.stored = append(q.stored, f.part)
 	q.p.at(afterPart)
 	if f.onStored != nil {
@@ -219,17 +197,16 @@ func (q *parts) finish() error {
 	return q.settle()
 }
 
-// close ends what is still on its way, and waits for it. Buffers of which nothing can be on its way any more are others' from then on.
+// close ends what is still on its way, and waits for it. The buffers are others' from then on: a Writer reads nothing after it has returned.
 func (q *parts) close() {
 	q.cancel()
 	for _, f := range q.flight {
 		<-f.done
-		if f.err == nil {
-			q.free = append(q.free, f.buf)
-		}
+		q.free = append(q.free, f.buf)
 	}
-	for _, b := range q.free {
+	for _, b := range append(q.free, q.buf) {
 		q.p.buffers.give(b)
 	}
+	q.buf = nil
 	q.flight, q.free = nil, nil
 }

@@ -19,6 +19,9 @@ import (
 // quadratic sum. A crash costs a client what was sent since, a cut connection nothing.
 const stateShare = 50
 
+// stateParts is how many parts at least lie between two states: each is a durable write that the parts behind it wait for.
+const stateParts = 4
+
 // receiveWatched is receive, telling of progress.
 func (u *resumable) receiveWatched(body io.Reader, sum *checksum) error {
 	m := u.watch(body)
@@ -111,7 +114,7 @@ func (u *resumable) queue(ctx context.Context, hold *hold, wholly bool) (*parts,
 		return func() error {
 			u.landed = mark{len(q.stored), at}
 			stateSize := at.Size()/object.ChunkSize*int64(len(object.Hash{})) + 1024
-			if at.Size()-saved < stateShare*stateSize {
+			if at.Size()-saved < max(stateShare*stateSize, stateParts*st.PartSize) {
 				return nil
 			}
 			saved = at.Size()
@@ -144,7 +147,7 @@ func (u *resumable) keepLanded(ctx context.Context, q *parts) {
 	}
 }
 
-// tail returns the bytes after the last whole part, in a buffer of a part's size.
+// tail returns the bytes after the last whole part, in a buffer of a part's size, which is to be given back.
 func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	st := u.state
 	buf := u.p.buffers.take(int(st.PartSize))
@@ -153,9 +156,11 @@ func (u *resumable) tail(ctx context.Context) ([]byte, error) {
 	}
 	b, _, err := u.p.work(ctx, st.ID, tailName(st.TailFence), st.PartSize)
 	if err != nil {
+		u.p.buffers.give(buf)
 		return nil, vanished(err)
 	}
 	if int64(len(b)) < st.Tail {
+		u.p.buffers.give(buf)
 		return nil, fmt.Errorf("tail of upload %s has %d bytes, its state counts %d", st.ID, len(b), st.Tail)
 	}
 	return append(buf, b[:st.Tail]...), nil
@@ -272,6 +277,7 @@ func (u *resumable) finish() error {
 	if err != nil {
 		return err
 	}
+	defer u.p.buffers.give(body)
 	return u.publishSmall(body)
 }
 

@@ -120,6 +120,7 @@ func (c *Client) options(dial context.Context) []nats.Option {
 		nats.ReconnectJitter(reconnectWait/2, reconnectWait/2),
 		nats.ReconnectBufSize(-1), // a report or append that waited for the bus would be an old one
 		nats.PingInterval(pingEvery),
+		nats.SyncQueueLen(2 * readBatch), // an answer fits; the default, 65,536, is half a megabyte each time the log is read
 		nats.MaxPingsOutstanding(2),
 		nats.ConnectHandler(c.attach),
 		nats.ReconnectHandler(c.attach),

@@ -9,6 +9,7 @@ import "sync/atomic"
 type ghosts struct {
 	slots []atomic.Uint32
 	mask  uint64
+	used  *atomic.Bool // something was put: until then slots has no memory, and nobody should touch it for nothing
 }
 
 const (
@@ -24,7 +25,7 @@ func newGhosts(n int) ghosts {
 	for sets*ways < n {
 		sets *= 2
 	}
-	return ghosts{slots: make([]atomic.Uint32, sets*ways), mask: uint64(sets - 1)}
+	return ghosts{slots: make([]atomic.Uint32, sets*ways), mask: uint64(sets - 1), used: new(atomic.Bool)}
 }
 
 // split returns the set of tag and its print, which is never 0: 0 is an empty entry.
@@ -35,6 +36,9 @@ func (g *ghosts) split(tag uint64) ([]atomic.Uint32, uint32) {
 
 // find returns the count remembered of tag, 0 if there is none.
 func (g *ghosts) find(tag uint64, now uint32) uint32 {
+	if !g.used.Load() {
+		return 0
+	}
 	set, print := g.split(tag)
 	for i := range set {
 		if e := set[i].Load(); e&printMask == print {
@@ -50,6 +54,9 @@ func (g *ghosts) find(tag uint64, now uint32) uint32 {
 
 // put remembers count for tag, over what was remembered of it or of the one that was changed longest ago.
 func (g *ghosts) put(tag uint64, count, now uint32) {
+	if !g.used.Load() {
+		g.used.Store(true)
+	}
 	set, print := g.split(tag)
 	e := print | min(count, maxCount)<<8 | now&0xff
 	victim, worst := 0, -1

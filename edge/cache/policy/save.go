@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"math"
 )
 
@@ -23,32 +24,54 @@ type fixed struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Save returns the state, for Load after a restart: 4 bytes for each of Config.Ghosts and 2 KiB. What Admit does meanwhile may be in it or not.
-func (p *Policy) Save() []byte {
+// Save returns the state, for Load after a restart: SavedSize bytes, in pieces that are good until the next one. Its numbers are those of now. The ghosts are read piece
+// by piece, which may happen while other methods run: what Admit does meanwhile may be in it or not.
+func (p *Policy) Save() iter.Seq[[]byte] {
 	f := fixed{
 		Size: p.size, Slots: int64(len(p.ghosts.slots)), Fresh: p.fresh.Load(), Last: p.last, Pass: p.pass,
 		Bar: p.theBar(), Share: p.ProbationShare(), Budget: p.budget, Seen: p.seen, Hits: p.hits,
 	}
-	b := make([]byte, 0, p.saved())
-	b = append(b, magic...)
-	b, err := binary.Append(b, binary.LittleEndian, f)
+	head, err := binary.Append([]byte(magic), binary.LittleEndian, f)
 	if err != nil {
 		panic("policy: a struct of numbers always encodes: " + err.Error())
 	}
-	for i := range p.ghosts.slots {
-		b = binary.LittleEndian.AppendUint32(b, p.ghosts.slots[i].Load())
+	return func(yield func([]byte) bool) {
+		b, sum := head, uint32(0)
+		piece := make([]byte, 0, 4*savedAtOnce)
+		for slots := p.ghosts.slots; ; {
+			sum = crc32.Update(sum, castagnoli, b)
+			if !yield(b) {
+				return
+			}
+			if len(slots) == 0 {
+				break
+			}
+			n := min(len(slots), savedAtOnce)
+			b = piece[:4*n]
+			if p.ghosts.used.Load() {
+				for i := range n {
+					binary.LittleEndian.PutUint32(b[4*i:], slots[i].Load())
+				}
+			}
+			slots = slots[n:]
+		}
+		yield(binary.LittleEndian.AppendUint32(nil, sum))
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// saved is the length of a saved state.
-func (p *Policy) saved() int { return len(magic) + binary.Size(fixed{}) + 4*len(p.ghosts.slots) + 4 }
+// savedAtOnce is how many ghosts are in one piece of a saved state.
+const savedAtOnce = 16 << 10
+
+// SavedSize is the length in bytes of a saved state: 4 bytes for each of Config.Ghosts and 2 KiB.
+func (p *Policy) SavedSize() int {
+	return len(magic) + binary.Size(fixed{}) + 4*len(p.ghosts.slots) + 4
+}
 
 // Load takes over a state that Save returned. One that is damaged, of another version or of a cache of another size is refused with an error and
 // changes nothing; the cache then learns anew, which costs hits and not correctness. Hit, Admit and Reclaim must not run meanwhile.
 func (p *Policy) Load(b []byte) error {
-	if len(b) != p.saved() {
-		return fmt.Errorf("load policy state: %d bytes instead of %d: damaged, or of a cache of another size", len(b), p.saved())
+	if len(b) != p.SavedSize() {
+		return fmt.Errorf("load policy state: %d bytes instead of %d: damaged, or of a cache of another size", len(b), p.SavedSize())
 	}
 	body, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
 	if !bytes.HasPrefix(body, []byte(magic)) || crc32.Checksum(body, castagnoli) != sum {
@@ -72,7 +95,10 @@ func (p *Policy) Load(b []byte) error {
 	p.judge()
 	slots := body[len(magic)+n:]
 	for i := range p.ghosts.slots {
-		p.ghosts.slots[i].Store(binary.LittleEndian.Uint32(slots[4*i:]))
+		if e := binary.LittleEndian.Uint32(slots[4*i:]); e != 0 || p.ghosts.used.Load() {
+			p.ghosts.used.Store(true)
+			p.ghosts.slots[i].Store(e)
+		}
 	}
 	return nil
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,7 +28,8 @@ type fifo struct {
 func (*fifo) Hit(h uint8, _ int64) uint8           { return min(h+1, 63) }
 func (*fifo) Admit(uint64, int64) policy.Admission { return policy.ToProbation }
 func (*fifo) ProbationShare() float64              { return 0.5 }
-func (f *fifo) Save() []byte                       { return []byte("state") }
+func (f *fifo) Save() iter.Seq[[]byte]             { return slices.Values([][]byte{[]byte("sta"), []byte("te")}) }
+func (f *fifo) SavedSize() int                     { return len("state") }
 func (f *fifo) Reclaim(_ policy.Log, c []policy.Candidate) {
 	for i := range c {
 		c[i].Keep = c[i].Heat > 0

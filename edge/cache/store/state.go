@@ -104,12 +104,19 @@ func (s *Store) saveState() error {
 		return nil
 	})
 	s.deciding.Lock()
-	b := s.policy.Save()
+	state := s.policy.Save()
 	s.deciding.Unlock()
-	if int64(len(b)) <= s.stateRoom-fileHead {
-		err = errors.Join(err, s.writeFile(filepath.Join(s.cfg.Dir, "policy"), b))
+	if int64(s.policy.SavedSize()) > s.stateRoom-fileHead {
+		return err
 	}
-	return err
+	return errors.Join(err, s.stream(filepath.Join(s.cfg.Dir, "policy"), func(write func([]byte) error) error {
+		for piece := range state {
+			if err := write(piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // appendHeat adds what is hot in the shard number i.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -67,8 +68,10 @@ type Policy interface {
 	Reclaim(l policy.Log, seg []policy.Candidate)
 	// ProbationShare is the share of the space that probation is to have.
 	ProbationShare() float64
-	// Save and Load carry state over a restart. Load of anything else than Save's bytes is an error and changes nothing.
-	Save() []byte
+	// Save and Load carry state over a restart. Save's pieces, SavedSize bytes together, are good until the next one, and may be read while other methods run. Load of
+	// anything else than these bytes is an error and changes nothing.
+	Save() iter.Seq[[]byte]
+	SavedSize() int
 	Load(b []byte) error
 }
 
