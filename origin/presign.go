@@ -28,6 +28,7 @@ func (w *Writer) Presigner(public string) (*Presigner, error) {
 	}
 	opts := w.client.Options()
 	opts.BaseEndpoint = aws.String(public)
+	opts.ExpressCredentials = nil // s3.New writes to what is there, and the Writer's client, which may be at work, has it
 	// A checksum would be of a body that is not known here.
 	opts.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	return &Presigner{w: w, presign: s3.NewPresignClient(s3.New(opts))}, nil

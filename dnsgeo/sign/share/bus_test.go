@@ -56,8 +56,9 @@ func TestOverTheBus(t *testing.T) {
 	eventually(t, "the set reaches a node that joins late", func() bool { return late.has(set) && !late.share.Awaited() })
 
 	eventually(t, "the stranger's asks are counted", func() bool { return a.took(Untrusted) > 0 && b.took(Untrusted) > 0 })
-	mine := stranger.generate()
 	before := late.took(Untrusted)
+	mine := stranger.generate()
+	eventually(t, "the stranger sends the keys it has made", func() bool { return stranger.has(mine) && stranger.share.Counters().Sets.Load() > 0 })
 	eventually(t, "the stranger's keys are counted", func() bool { return late.took(Untrusted) > before })
 	forged, err := sign.Generate(zone, 0, time.Now())
 	if err != nil {
