@@ -198,7 +198,7 @@ func openPostgres(ctx context.Context, cfg Config, holder string) (_ *server, er
 			s.close()
 		}
 	}()
-	if err = migrateOne(ctx, s.write, base); err != nil {
+	if err = migrateOne(ctx, base); err != nil {
 		return nil, fmt.Errorf("open catalogue: %s: %w", where, err)
 	}
 	if err = s.write.QueryRowContext(ctx, `SELECT id FROM catalogue`).Scan(&s.id); err != nil {
@@ -216,8 +216,21 @@ func openPostgres(ctx context.Context, cfg Config, holder string) (_ *server, er
 	return s, nil
 }
 
+// MigratePostgres makes the tables of a catalogue in the database of p, or brings them to the newest schema, as OpenPostgres does, and opens nothing.
+func MigratePostgres(ctx context.Context, p Postgres) error {
+	p.fill()
+	base, err := p.primary()
+	if err != nil {
+		return fmt.Errorf("migrate catalogue: %w", err)
+	}
+	if err := migrateOne(ctx, base); err != nil {
+		return fmt.Errorf("migrate catalogue: %s: %w", describe(base), err)
+	}
+	return nil
+}
+
 // migrateOne migrates the database while no other process does.
-func migrateOne(ctx context.Context, db *sql.DB, base *pgx.ConnConfig) error {
+func migrateOne(ctx context.Context, base *pgx.ConnConfig) error {
 	// A migration may take longer than a statement: neither waiting for it nor it itself is limited.
 	slow := base.Copy()
 	slow.RuntimeParams["statement_timeout"], slow.RuntimeParams["lock_timeout"] = "0", "0"

@@ -32,6 +32,14 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) (dsn string, e
 	return s.DSN(name), nil
 }
 
+// CopyDatabase makes a database that is what another one is, which nobody may be connected to, and returns its connection string.
+func (s *Server) CopyDatabase(ctx context.Context, from, name string) (dsn string, err error) {
+	if err := s.Exec(ctx, Database, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{from}.Sanitize()+" STRATEGY file_copy"); err != nil {
+		return "", err
+	}
+	return s.DSN(name), nil
+}
+
 // PauseReplay makes a replica stand still: it goes on answering with what it has. It returns when it stands.
 func (s *Server) PauseReplay(ctx context.Context) error {
 	if err := s.Exec(ctx, Database, "SELECT pg_wal_replay_pause()"); err != nil {
