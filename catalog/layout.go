@@ -175,9 +175,9 @@ func (s *server) settleSlots(ctx context.Context, l *layout, index int) error {
 	})
 }
 
-// insertAll inserts rows, many with each statement.
+// insertAll inserts rows, many with each statement, and not more: SQLite looks each parameter up among all before it.
 func insertAll(ctx context.Context, tx *sql.Tx, into string, rows [][]any) error {
-	for some := range slices.Chunk(rows, 512) {
+	for some := range slices.Chunk(rows, 32) {
 		var text strings.Builder
 		var args []any
 		for i, row := range some {
