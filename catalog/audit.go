@@ -253,7 +253,7 @@ func (s *server) auditEntries(ctx context.Context, f AuditFilter, limit int) ([]
 		args = append(args, f.Key)
 		query += fmt.Sprintf(` AND key_id = $%d`, len(args))
 	}
-	es, err := collect(ctx, s.read, scanAudit, query+` ORDER BY id DESC LIMIT $2`, args...)
+	es, err := lookAll(ctx, s, scanAudit, query+` ORDER BY id DESC LIMIT $2`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list audit log: %w", err)
 	}

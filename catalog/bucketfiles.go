@@ -157,7 +157,7 @@ func (s *server) noteEvent(ctx context.Context, site object.Site, at time.Time, 
 
 // watches is Catalog.Watches of this server.
 func (s *server) watches(ctx context.Context, after object.Site) ([]Watch, error) {
-	ws, err := collect(ctx, s.read, scanWatch,
+	ws, err := lookAll(ctx, s, scanWatch,
 		`SELECT site, holder, until, state, event, source FROM watches WHERE site > $1 ORDER BY site LIMIT $2`, after, maxPage)
 	if err != nil {
 		return nil, fmt.Errorf("list watches: %w", err)

@@ -132,16 +132,22 @@ func (c *Catalog) KeyUses(ctx context.Context) (map[string]time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
-	used := map[string]time.Time{}
-	_, err = collect(ctx, home.read, func(s scanner) (none struct{}, err error) {
-		var id string
+	type use struct {
+		id string
+		at time.Time
+	}
+	uses, err := lookAll(ctx, home, func(s scanner) (u use, err error) {
 		var at int64
-		err = s.Scan(&id, &at)
-		used[id] = fromMicros(at)
-		return none, err
+		err = s.Scan(&u.id, &at)
+		u.at = fromMicros(at)
+		return u, err
 	}, `SELECT id, used FROM api_key_uses`)
 	if err != nil {
 		return nil, fmt.Errorf("list uses of API keys: %w", c.members[0].fault(err))
+	}
+	used := make(map[string]time.Time, len(uses))
+	for _, u := range uses {
+		used[u.id] = u.at
 	}
 	return used, nil
 }

@@ -160,7 +160,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 }
 
 // OpenPostgres opens the catalogue in a PostgreSQL database, making or migrating its tables as needed. Any number of
-// processes may have it open. It starts goroutines, which Close ends.
+// processes may have it open. It starts goroutines, which Close ends. While the server cannot be reached, or is starting, the error wraps ErrUnavailable.
 func OpenPostgres(ctx context.Context, cfg Config) (*Catalog, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -196,6 +196,9 @@ func openPostgres(ctx context.Context, cfg Config, holder string) (_ *server, er
 	defer func() {
 		if err != nil {
 			s.close()
+			if fateOf(err) == away {
+				err = told(away, err)
+			}
 		}
 	}()
 	if err = migrateOne(ctx, base); err != nil {

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -85,6 +86,9 @@ func TestPostgresErrorsAreClear(t *testing.T) {
 		_, err := catalog.OpenPostgres(t.Context(), postgresConfig(dsn))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", dsn, err)
+		}
+		if reached := strings.Contains(dsn, "/no/such/dir") || strings.Contains(dsn, "127.0.0.1:1"); errors.Is(err, catalog.ErrUnavailable) != reached {
+			t.Errorf("%s: to be tried again: %v: %v", dsn, !reached, err)
 		}
 	}
 	p := catalog.Postgres{DSN: "postgres://u@h/db", Replicas: []string{"ok", "h:1", "[::1]:2", "/a/b", "u:p@h"}}

@@ -80,7 +80,7 @@ func (e *QuotaError) Unwrap() error { return ErrQuota }
 func (c *Catalog) Quota(ctx context.Context, site object.Site) (q Quota, err error) {
 	home, err := c.home(ctx)
 	if err == nil {
-		q, err = quotaRow(ctx, home.read, site)
+		q, err = look(ctx, home, func(ctx context.Context, db database) (Quota, error) { return quotaRow(ctx, db, site) })
 		err = c.members[0].fault(err)
 	}
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Catalog) Usage(ctx context.Context, site object.Site) (Usage, error) {
 func (c *Catalog) Usages(ctx context.Context, first, last object.Site) ([]Usage, error) {
 	sum := map[object.Site]Usage{}
 	err := c.each(ctx, func(s *server) error {
-		us, err := collect(ctx, s.read, scanUsage, `SELECT site, bytes, files, 0, 0, 0, 0 FROM site_usage WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
+		us, err := lookAll(ctx, s, scanUsage, `SELECT site, bytes, files, 0, 0, 0, 0 FROM site_usage WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
 		for _, u := range us {
 			have := sum[u.Site]
 			sum[u.Site] = Usage{Site: u.Site, Bytes: have.Bytes + u.Bytes, Files: have.Files + u.Files}
@@ -132,7 +132,7 @@ func (c *Catalog) Usages(ctx context.Context, first, last object.Site) ([]Usage,
 	if err != nil {
 		return nil, err
 	}
-	quotas, err := collect(ctx, home.read, scanUsage, `SELECT site, 0, 0, max_bytes, max_files, max_file, max_form FROM site_quota
+	quotas, err := lookAll(ctx, home, scanUsage, `SELECT site, 0, 0, max_bytes, max_files, max_file, max_form FROM site_quota
 		WHERE site >= $1 AND site <= $2 ORDER BY site LIMIT $3`, first, last, maxPage)
 	if err != nil {
 		return nil, fmt.Errorf("list quotas: %w", c.members[0].fault(err))

@@ -238,6 +238,11 @@ func look[T any](ctx context.Context, s *server, f func(context.Context, databas
 	return fromPrimary(ctx, s, f)
 }
 
+// lookAll is look for all rows of a query.
+func lookAll[T any](ctx context.Context, s *server, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	return look(ctx, s, func(ctx context.Context, db database) ([]T, error) { return collect(ctx, db, scan, query, args...) })
+}
+
 // askReplica asks one replica, after making sure that it has replayed the log up to since.
 func askReplica[T any](ctx context.Context, s *server, one *replica, since lsn, f func(context.Context, database) (T, error)) (none T, err error) {
 	ctx, cancel := s.bounded(ctx)

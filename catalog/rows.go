@@ -287,7 +287,7 @@ func (s *server) purges(ctx context.Context, site object.Site, before PurgeMark,
 	if site != "" {
 		query, args = purgesInQuery, append(args, site)
 	}
-	ps, err := collect(ctx, s.read, scanPurge, query, args...)
+	ps, err := lookAll(ctx, s, scanPurge, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list purges: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -77,6 +78,45 @@ func TestKeysEndWithTheirStore(t *testing.T) {
 		broken.Store(false)
 		c.advance(time.Second)
 		check(nil)
+	}
+}
+
+// TestUnsureInMidRequest: a request that takes long is told that its key cannot be checked now, and not that it was refused.
+func TestUnsureInMidRequest(t *testing.T) {
+	m, r, c := moodyRing(t, time.Minute)
+	key, k := create(t, r, ScopePublish)
+	console := newConsole(t, consoleAddr, "", r, c)
+	during := func(what func()) *http.Response {
+		console.handler = console.Wrap(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			what()
+			if err := Check(req.Context(), ScopePublish); err != nil {
+				WriteProblem(w, err.(*Denied))
+			}
+		}))
+		return console.ask("PUT", "/x", "", "Authorization", "Bearer "+key)
+	}
+	res := during(func() {
+		m.fails.Store(true)
+		for range 62 {
+			c.advance(time.Second)
+			r.Sure()
+		}
+	})
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("while the store is away: %s, Retry-After %q", res.Status, res.Header.Get("Retry-After"))
+	}
+	m.fails.Store(false)
+	c.advance(time.Second)
+	if res := during(func() {}); res.StatusCode != 200 {
+		t.Errorf("when it is back: %s", res.Status)
+	}
+	res = during(func() {
+		if err := r.Revoke(t.Context(), k.ID); err != nil {
+			t.Error(err)
+		}
+	})
+	if res.StatusCode != 401 {
+		t.Errorf("revoked meanwhile: %s", res.Status)
 	}
 }
 

@@ -145,18 +145,24 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			WriteProblem(w, err)
 			return
 		}
-		c.holds = func() bool { return g.holds(c.identity) }
+		c.holds = func() error { return g.holds(c.identity) }
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
 
-// holds reports whether a request of id would be let in now.
-func (g *Guard) holds(id *Identity) bool {
+// holds returns nil if a request of id would be let in now.
+func (g *Guard) holds(id *Identity) error {
 	if id.ID == localID {
-		return g.Keyless()
+		if !g.Keyless() {
+			return ErrUnknown
+		}
+		return g.c.Ring.Sure()
 	}
 	k, err := g.c.Ring.find(id.ID)
-	return err == nil && !k.Expired(g.c.Clock.Now())
+	if err == nil && k.Expired(g.c.Clock.Now()) {
+		err = ErrExpired
+	}
+	return err
 }
 
 // counted holds a request against the rates of its sender; d is why it is refused, if it is.

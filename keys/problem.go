@@ -63,9 +63,9 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
 type caller struct {
 	identity *Identity // nil for a stranger on a public path
 	csrf     string
-	// holds reports whether the identity is still good: its key may have been revoked, or have ended, since the request came.
+	// holds returns why the identity is no longer good: its key may have been revoked, or have ended, since the request came.
 	// Nil in a context of NewContext.
-	holds func() bool
+	holds func() error
 }
 
 type callerKey struct{}
@@ -79,11 +79,17 @@ func FromContext(ctx context.Context) (Identity, bool) {
 	return *c.identity, true
 }
 
-// Holds reports whether the key of a request is still good. What takes long, such as an upload or a stream of events, asks
-// again; the checks of this package do.
-func Holds(ctx context.Context) bool {
+// Holds returns nil while the key of a request is still good, else ErrUnknown, ErrExpired or ErrUnsure. What takes long, such as an upload or a stream of
+// events, asks again; the checks of this package do.
+func Holds(ctx context.Context) error {
 	c, ok := ctx.Value(callerKey{}).(caller)
-	return ok && c.identity != nil && (c.holds == nil || c.holds())
+	switch {
+	case !ok || c.identity == nil:
+		return ErrUnknown
+	case c.holds == nil:
+		return nil
+	}
+	return c.holds()
 }
 
 // CSRF returns the token a page must put into its forms as ?csrf= of the action; empty when none is needed.
@@ -93,14 +99,14 @@ func CSRF(ctx context.Context) string {
 }
 
 // Check returns nil if the request of ctx may do what s allows, else a *Denied: 401 for a stranger, 403 for a key
-// without the scope.
+// without the scope, 503 when nobody knows whether the key is still good.
 func Check(ctx context.Context, s Scope) error {
 	id, ok := FromContext(ctx)
 	if !ok {
 		return errAnonymous
 	}
-	if !Holds(ctx) {
-		return refusedKey(ErrUnknown)
+	if err := Holds(ctx); err != nil {
+		return refusedKey(err)
 	}
 	if !id.May(s) {
 		return &Denied{Status: http.StatusForbidden, Slug: "scope-required", Title: "The API key does not allow this",

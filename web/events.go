@@ -115,7 +115,7 @@ func (s *Server) pump(ctx context.Context, l *listener, out *eventWriter) {
 	defer end.Stop()
 	look := s.cfg.Clock.NewTicker(keyEvery)
 	defer look.Stop()
-	for out.err == nil && keys.Holds(ctx) {
+	for out.err == nil && keys.Holds(ctx) == nil {
 		select {
 		case <-look.C():
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"time"
 
 	"perigee/catalog"
 	"perigee/catalog/pgserver"
@@ -58,7 +59,7 @@ func (d *Databases) New(t *testing.T) (dsn string) {
 	if d.template == "" {
 		dsn, err := d.Server.CreateDatabase(ctx, "template")
 		must(t, err)
-		must(t, catalog.MigratePostgres(ctx, catalog.Postgres{DSN: dsn}))
+		must(t, catalog.MigratePostgres(ctx, catalog.Postgres{DSN: dsn, ConnectTimeout: time.Minute}))
 		d.template = "template"
 	}
 	d.n++

@@ -17,6 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perigee/catalog"
+	"perigee/clock"
 	"perigee/config"
 	"perigee/edge"
 	"perigee/fleet"
@@ -178,7 +179,17 @@ func (a *api) openCatalog(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	if a.catalog, err = catalog.Open(ctx, cfg); err == nil {
+	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+		a.catalog, err = catalog.Open(ctx, cfg)
+		if !errors.Is(err, catalog.ErrUnavailable) {
+			break
+		}
+		a.r.log.Warn("the API waits for its catalogue", "again_in", wait.String(), "err", err)
+		if clock.Sleep(ctx, a.r.clock, wait) != nil {
+			return ctx.Err()
+		}
+	}
+	if err == nil {
 		a.r.onStop("catalogue", a.catalog.Close)
 	}
 	return err
