@@ -29,12 +29,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"perigee/catalog"
 	"perigee/clock"
 	"perigee/keys"
+	"perigee/openapi"
 	"perigee/problem"
 )
 
@@ -84,7 +86,7 @@ func (k *Keeper) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := r.Header.Values(field)
 		who, known := keys.FromContext(r.Context())
-		if len(given) == 0 || !known || safe(r.Method) || k.c.Skip(r) {
+		if len(given) == 0 || !known || !k.heeds(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -112,6 +114,19 @@ func (k *Keeper) Wrap(next http.Handler) http.Handler {
 			k.lost(w, r, once)
 		}
 	})
+}
+
+// heeds reports whether the field means something with r.
+func (k *Keeper) heeds(r *http.Request) bool { return !safe(r.Method) && !k.c.Skip(r) }
+
+// Describe adds the field to the operations with which it means something, whenever they are added.
+func (k *Keeper) Describe(d *openapi.Document) {
+	heeded := func(o *openapi.Operation) bool {
+		return !o.Beside && o.Scope != "" && k.heeds(&http.Request{Method: o.Method, URL: &url.URL{Path: o.Path}})
+	}
+	d.Common(openapi.Param{In: openapi.Header, Name: field,
+		Doc: "A string of the client's choice, for this request and its repetitions alone: a repetition gets the answer of the first, and changes nothing. Kept for a day"}, heeded)
+	d.CommonHeader(replayed, "true in the answer to a repetition", heeded)
 }
 
 const errReused = "This idempotency key came with another request before. Give each request a key of its own."

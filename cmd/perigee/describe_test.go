@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,8 @@ import (
 
 	"perigee/catalog"
 	"perigee/clock"
+	"perigee/idempotency"
+	"perigee/keys"
 	"perigee/openapi"
 	"perigee/upload"
 	"perigee/web"
@@ -71,5 +76,54 @@ func TestTheDescriptionCanBeWritten(t *testing.T) {
 	_, d := routed(t)
 	if b, err := d.JSON(); err != nil || len(b) == 0 {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// TestIdempotencyKeyIsDescribed: the description offers the field with exactly the operations that heed it.
+func TestIdempotencyKeyIsDescribed(t *testing.T) {
+	_, d := routed(t)
+	k, err := idempotency.New(idempotency.Config{Store: &catalog.Catalog{}, Clock: clock.System, Log: slog.New(slog.DiscardHandler), Skip: upload.Resumes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Describe(d)
+	text, err := d.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Ref string `json:"$ref"`
+			} `json:"parameters"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(text, &described); err != nil {
+		t.Fatal(err)
+	}
+	server := k.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	offered := 0
+	for _, o := range d.Operations() {
+		if o.Beside {
+			continue
+		}
+		path := strings.ReplaceAll(o.Path, "...}", "}")
+		offers := false
+		for _, p := range described.Paths[path][strings.ToLower(o.Method)].Parameters {
+			offers = offers || strings.HasSuffix(p.Ref, "/Idempotency-Key")
+		}
+		r := httptest.NewRequest(o.Method, strings.NewReplacer("{", "", "}", "").Replace(path), nil)
+		r.Header.Set("Idempotency-Key", strings.Repeat("k", 1000))
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, r.WithContext(keys.NewContext(t.Context(), keys.Identity{ID: "me"})))
+		if heeds := w.Code == http.StatusBadRequest; heeds != offers {
+			t.Errorf("%s %s: heeds the field: %v, offers it: %v", o.Method, o.Path, heeds, offers)
+		}
+		if offers {
+			offered++
+		}
+	}
+	if offered == 0 {
+		t.Error("no operation offers the field")
 	}
 }

@@ -305,6 +305,7 @@ func (a *api) handler(ln net.Listener) (http.Handler, error) {
 	engine.Use(a.pub.Consistency)
 	a.pub.Register(engine, d)
 	a.console.Register(engine, d)
+	a.once.Describe(d)
 	describeBeside(d)
 	return a.withEvents(guard.Wrap(known(a.once.Wrap(engine)))), nil
 }
