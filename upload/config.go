@@ -87,6 +87,8 @@ type Config struct {
 	Patience time.Duration
 	// Requests is how many requests to the bucket may be under way at a time; 256 when zero.
 	Requests int
+	// Started, if set, reports whether the bucket and the sites of the configuration are there. Until then it is not certain of anything that it does not exist.
+	Started func() bool
 	// Progress, if set, is called now and then while a body of more than a second arrives, and once when it has ended. It must not block.
 	Progress func(Progress)
 	// CollectAfter is how long a blob must have been needed by nobody before it is deleted; an hour more than UploadTTL when zero. It has to be longer than UploadTTL and Longest: an

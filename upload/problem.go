@@ -61,12 +61,17 @@ var answers = []struct {
 	{catalog.ErrUnavailable, http.StatusServiceUnavailable, "catalogue-unavailable",
 		"The catalogue's database does not answer. Nothing was published. Try again in a moment."},
 	{catalog.ErrTaken, http.StatusLocked, "locked", "Another server has taken over this upload. Ask how far it is and go on from there."},
+	{errStarting, http.StatusServiceUnavailable, "storage-unavailable",
+		"The server has just started, and its storage and its sites are not there yet. Nothing was changed. Try again in a moment."},
 	{fs.ErrNotExist, http.StatusNotFound, "not-found", ""},
 	{fs.ErrExist, http.StatusConflict, "exists", ""},
 	{errTooSlow, http.StatusRequestTimeout, "too-slow", "The request took too long. Nothing was published; use a resumable upload (tus)."},
 	{os.ErrDeadlineExceeded, http.StatusRequestTimeout, "idle", "No bytes came for too long. Nothing was published; send the file again."},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout", "The server could not answer in time. Try again in a moment."},
 }
+
+// errStarting is in place of fs.ErrNotExist until Config.Started.
+var errStarting = errors.New("the server is starting")
 
 // problemOf turns an error into its answer; logged says that it is our trouble and not the client's.
 func problemOf(c *gin.Context, err error) (d problem.Document, logged bool) {
@@ -109,6 +114,9 @@ func answerTo(err error) int {
 
 // fail answers with err as a problem document and ends the request. A client that has gone is told nothing.
 func (p *Publisher) fail(c *gin.Context, doing string, err error) {
+	if errors.Is(err, fs.ErrNotExist) && p.cfg.Started != nil && !p.cfg.Started() {
+		err = fmt.Errorf("%w: %w", errStarting, err)
+	}
 	prob, logged := problemOf(c, err)
 	switch {
 	case c.Request.Context().Err() != nil:

@@ -229,6 +229,7 @@ func (a *api) build(ctx context.Context) (err error) {
 		DefaultSite: object.Site(r.cfg.API.DefaultSite), MaxSize: int64(r.cfg.API.MaxUpload), FormResult: a.formResult,
 		UploadTTL: config.LongestUpload, Longest: config.LongestUpload,
 		CollectAfter: r.cfg.API.CollectAfter.Std(), CollectAgain: r.cfg.API.CollectAgain.Std(),
+		Started:  func() bool { return a.ready() == nil },
 		Progress: func(at upload.Progress) { a.console.Uploading(web.UploadProgress(at)) },
 	}
 	if public := r.cfg.Storage.PublicEndpoint; public != "" {
